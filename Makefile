@@ -1,0 +1,18 @@
+# Each target is a script, so that it also runs where there is no make.
+
+.PHONY: help demo test lint bench
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' Makefile
+
+demo: ## build, start a server, log in, let the token expire, call it ten times at once, clean up
+	@scripts/demo.sh
+
+test: ## run every test; as root or with CI set, install what they need
+	@scripts/test.sh
+
+lint: ## formatting, clippy and rustdoc without a warning, licences
+	@scripts/lint.sh
+
+bench: ## compare `get` with curl and `burst` with oha, on release builds
+	@scripts/bench.sh

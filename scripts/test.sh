@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# Runs every test, those included that plain `cargo test` leaves out because they need more than cargo.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+# shellcheck source=scripts/common.sh
+source scripts/common.sh
+start=$SECONDS
+
+need gnome-keyring-daemon=gnome-keyring dbus-run-session=dbus node=nodejs npm=npm
+node -e 'process.exit(Number(process.versions.node.split(".")[0]) < 18)' ||
+  fail "the foreign peers need Node.js 18 or newer, this is $(node --version)"
+
+# npm writes the first of these last: it is older than the lock file when that has changed since.
+if [[ ! tests/peers/node_modules/.package-lock.json -nt tests/peers/package-lock.json ]]; then
+  step 'npm ci' npm ci --prefix tests/peers --no-audit --no-fund --loglevel=error
+fi
+# The tests run the server's binary, which cargo does not build for the tests of another package.
+step 'build' build_binaries
+step 'tests' cargo test --workspace --locked -- --include-ignored
+
+printf '%severy test passed%s, after %d s in all\n' "$green$bold" "$plain" $((SECONDS - start))

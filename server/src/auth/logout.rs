@@ -1,0 +1,33 @@
+//! Log out: end the session that a refresh token belongs to.
+
+use tracing::debug;
+
+use super::{Auth, InternalError};
+use crate::domain::PresentedRefreshToken;
+
+/// What a logout did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogoutOutcome {
+    /// The session is over now.
+    Ended,
+    /// There was nothing to end; whoever asked wanted just that.
+    NothingToEnd,
+}
+
+impl Auth {
+    /// Ends the session of a genuine token of any generation. A used one counts as well as the newest, and never as reuse:
+    /// who logs out is done with it.
+    pub async fn logout(&self, token: &str) -> Result<LogoutOutcome, InternalError> {
+        let Ok(presented) = PresentedRefreshToken::parse(token) else {
+            return Ok(LogoutOutcome::NothingToEnd);
+        };
+        let id = presented.claimed_session();
+        let row = self.store.session(id).await?;
+        let genuine = self.keys_of(row).is_some_and(|(_, key)| key.verify(&presented).is_some());
+        if genuine && self.store.end_session(id).await? {
+            debug!(session = %id, "session ended by logout");
+            return Ok(LogoutOutcome::Ended);
+        }
+        Ok(LogoutOutcome::NothingToEnd)
+    }
+}

@@ -1,0 +1,95 @@
+//! What the server does for its clients: log in, refresh, log out, let a call through.
+//!
+//! The rules are in [`crate::domain`], the rows behind [`crate::ports`]; here they meet. Nothing here knows of HTTP.
+
+mod access;
+mod login;
+mod logout;
+mod refresh;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+pub use access::AccessError;
+pub use login::LoginError;
+pub use logout::LogoutOutcome;
+pub use refresh::RefreshError;
+
+use crate::domain::{AccessClaims, Lifetimes, RefreshToken, SessionId, SessionKey};
+use crate::keys::TokenKeys;
+use crate::password::Passwords;
+use crate::pepper::Pepper;
+use crate::ports::{LiveSession, SessionStore, StoreError};
+use crate::random;
+
+/// The server's promises, apart from how they are carried.
+pub struct Auth {
+    /// Where the sessions are.
+    pub store: Arc<dyn SessionStore>,
+    /// What refresh tokens are derived from.
+    pub pepper: Pepper,
+    /// What signs and verifies access tokens.
+    pub keys: TokenKeys,
+    /// What hashes passwords.
+    pub passwords: Passwords,
+    /// How long things live.
+    pub lifetimes: Lifetimes,
+}
+
+/// What a login or a refresh answers.
+#[derive(Debug)]
+pub struct TokenPair {
+    /// The new access token.
+    pub access_token: SecretString,
+    /// The newest refresh token of the session.
+    pub refresh_token: SecretString,
+    /// How long the access token is good for.
+    pub expires_in: Duration,
+    /// How long the refresh token is good for.
+    pub refresh_expires_in: Duration,
+}
+
+/// Something that no client can cause or mend.
+#[derive(Debug, thiserror::Error)]
+pub enum InternalError {
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Password hashing.
+    #[error(transparent)]
+    Password(#[from] crate::password::PasswordError),
+    /// Signing an access token.
+    #[error("could not sign an access token")]
+    Signing(#[from] jsonwebtoken::errors::Error),
+    /// A row that changes each time it is looked at.
+    #[error("the session kept changing while it was refreshed")]
+    Contended,
+}
+
+impl Auth {
+    /// Makes the pair of tokens for the newest state of a session.
+    fn token_pair(&self, id: SessionId, key: &SessionKey, session: LiveSession) -> Result<TokenPair, InternalError> {
+        let LiveSession { user_id, generation, now, idle_expires_at } = session;
+        let session_life = idle_expires_at.since(now);
+        // The last access token of a session ends with it.
+        let access_life = self.lifetimes.access.min(session_life);
+        let token_id = random::word::<16>();
+        let claims = AccessClaims::new(user_id, id, token_id, now, access_life);
+        let access_token = SecretString::from(self.keys.signing.sign(&claims)?);
+        Ok(TokenPair {
+            access_token,
+            refresh_token: key.sign(RefreshToken { session: id, generation }),
+            expires_in: access_life,
+            refresh_expires_in: session_life,
+        })
+    }
+}
+
+impl fmt::Debug for Auth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Auth").field("lifetimes", &self.lifetimes).finish_non_exhaustive()
+    }
+}

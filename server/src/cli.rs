@@ -1,0 +1,174 @@
+//! The command line: types only.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::builder::NonEmptyStringValueParser;
+use clap::{Args, Parser, Subcommand};
+use jiff::{Span, SpanRelativeTo};
+
+/// A small dual-token server: short access tokens, rotating refresh tokens
+#[derive(Debug, Parser)]
+#[command(name = "authcli-server", version, max_term_width = 100)]
+pub struct Cli {
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve until stopped
+    Serve(ServeArgs),
+    /// Manage users
+    #[command(subcommand)]
+    User(UserCommand),
+    /// Bring the database up to date, making it if need be
+    Migrate(DatabaseArgs),
+}
+
+/// Which database
+#[derive(Debug, Args)]
+pub struct DatabaseArgs {
+    /// Database, as `sqlite:PATH` [default: authcli-server/authcli.db in your data directory]
+    #[arg(long, value_name = "URL", env = "AUTHCLI_SERVER_DATABASE", hide_env_values = true)]
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
+    pub database: Option<String>,
+}
+
+/// How to serve
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// Which database
+    #[command(flatten)]
+    pub database: DatabaseArgs,
+
+    /// Address to listen on; port 0 picks a free one
+    #[arg(long, value_name = "ADDRESS:PORT", env = "AUTHCLI_SERVER_LISTEN")]
+    #[arg(default_value = "127.0.0.1:3000")]
+    pub listen: String,
+
+    /// How long an access token is good for [default: 15m, with --demo 2s]
+    #[arg(long, value_name = "DUR", env = "AUTHCLI_SERVER_ACCESS_TTL")]
+    pub access_ttl: Option<Lifetime>,
+
+    /// How long a session lives without a refresh
+    #[arg(long, value_name = "DUR", env = "AUTHCLI_SERVER_REFRESH_TTL", default_value = "7d")]
+    pub refresh_ttl: Lifetime,
+
+    /// How long a session lives at most
+    #[arg(long, value_name = "DUR", env = "AUTHCLI_SERVER_SESSION_TTL", default_value = "90d")]
+    pub session_ttl: Lifetime,
+
+    /// Web page that may call this server, as `https://app.example.com`; may be repeated
+    #[arg(long, value_name = "ORIGIN", env = "AUTHCLI_SERVER_CORS_ORIGIN", value_delimiter = ',')]
+    pub cors_origin: Vec<String>,
+
+    /// Serve two users that everybody knows (admin/123456, user2/password2) from a throw-away database to any web page,
+    /// on this machine alone
+    #[arg(long, env = "AUTHCLI_SERVER_DEMO")]
+    pub demo: bool,
+}
+
+/// What to do with users
+#[derive(Debug, Subcommand)]
+pub enum UserCommand {
+    /// Add a user
+    Add(UserPasswordArgs),
+    /// List users
+    List(DatabaseArgs),
+    /// Remove a user and end its sessions
+    Remove(UserArgs),
+    /// Set a user's password and end its sessions
+    Password(UserPasswordArgs),
+}
+
+/// Which user
+#[derive(Debug, Args)]
+pub struct UserArgs {
+    /// Name of the user
+    pub name: String,
+
+    /// Which database
+    #[command(flatten)]
+    pub database: DatabaseArgs,
+}
+
+/// Which user, with which password
+#[derive(Debug, Args)]
+pub struct UserPasswordArgs {
+    /// Which user
+    #[command(flatten)]
+    pub user: UserArgs,
+
+    /// Read the password from standard input; it is taken from nowhere else
+    #[arg(long, env = "AUTHCLI_SERVER_PASSWORD_STDIN", required = true)]
+    pub password_stdin: bool,
+}
+
+/// How long something lives: `500ms`, `5s`, `2m`, `7d`, or a bare number of seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lifetime(pub Duration);
+
+/// The text is no lifetime.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidLifetime {
+    /// Not a duration.
+    #[error("give a duration such as `500ms`, `5s`, `2m`, `7d`, or a number of seconds")]
+    NotADuration,
+    /// Shorter than the clock can tell, or longer than anybody lives.
+    #[error("a lifetime is between a millisecond and a hundred years")]
+    OutOfRange,
+}
+
+impl FromStr for Lifetime {
+    type Err = InvalidLifetime;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let duration = if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+            text.parse().map(Duration::from_secs).map_err(|_| InvalidLifetime::OutOfRange)?
+        } else {
+            let span: Span = text.parse().map_err(|_| InvalidLifetime::NotADuration)?;
+            let signed =
+                span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| InvalidLifetime::NotADuration)?;
+            Duration::try_from(signed).map_err(|_| InvalidLifetime::OutOfRange)?
+        };
+        let sensible = Duration::from_millis(1)..=Duration::from_hours(100 * 365 * 24);
+        if sensible.contains(&duration) { Ok(Self(duration)) } else { Err(InvalidLifetime::OutOfRange) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn lifetimes_are_read_as_people_write_them() {
+        let millis = |text: &str| text.parse::<Lifetime>().map(|lifetime| lifetime.0.as_millis());
+        assert_eq!(millis("500ms"), Ok(500));
+        assert_eq!(millis("5s"), Ok(5_000));
+        assert_eq!(millis("2m"), Ok(120_000));
+        assert_eq!(millis("15"), Ok(15_000));
+        assert_eq!(millis("7d"), Ok(604_800_000));
+        assert_eq!(millis("1h 30m"), Ok(5_400_000));
+    }
+
+    #[test]
+    fn what_is_no_lifetime_is_refused() {
+        let refused = |text: &str| text.parse::<Lifetime>().unwrap_err();
+        for text in ["", "soon", "5x", "2 months", "1.5.2s"] {
+            assert_eq!(refused(text), InvalidLifetime::NotADuration, "{text}");
+        }
+        for text in ["0", "0s", "-5s", "100ns", "99999999999999999999", "40000d"] {
+            assert_eq!(refused(text), InvalidLifetime::OutOfRange, "{text}");
+        }
+    }
+}

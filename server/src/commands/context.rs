@@ -1,0 +1,87 @@
+//! What commands find around them: the user's directories, the environment, standard input and output.
+
+use std::env;
+use std::fs;
+use std::io::{self, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use directories::ProjectDirs;
+use secrecy::SecretString;
+use zeroize::Zeroize as _;
+
+use super::CommandError;
+use crate::cli::DatabaseArgs;
+use crate::domain::Password;
+use crate::pepper::PepperSource;
+use crate::store::{DatabaseUrl, Missing, SqliteStore};
+
+/// Returns the path of the database that was asked for; the default one lies in a directory of the user's alone.
+pub(super) fn database_path(args: &DatabaseArgs) -> Result<PathBuf, CommandError> {
+    if let Some(url) = &args.database {
+        let DatabaseUrl::Sqlite(path) = DatabaseUrl::parse(url)?;
+        return Ok(path);
+    }
+    let directories = ProjectDirs::from("", "", "authcli-server").ok_or(CommandError::NoHome)?;
+    let directory = directories.data_dir();
+    make_private_directory(directory)
+        .map_err(|source| CommandError::Directory { path: directory.to_owned(), source })?;
+    Ok(directory.join("authcli.db"))
+}
+
+/// Opens the database that was asked for.
+pub(super) async fn open_database(args: &DatabaseArgs, missing: Missing) -> Result<SqliteStore, CommandError> {
+    Ok(SqliteStore::open(&database_path(args)?, missing).await?)
+}
+
+/// Returns the pepper from the environment, or else the file beside the database.
+pub(super) fn pepper_source(database: &Path) -> PepperSource {
+    match env::var("AUTHCLI_SERVER_PEPPER") {
+        Ok(text) => PepperSource::Given(SecretString::from(text)),
+        Err(_) => PepperSource::beside(database),
+    }
+}
+
+/// Reads a password to set: all of standard input, without one line break at its end.
+pub(super) fn read_password() -> Result<Password, CommandError> {
+    let mut text = String::new();
+    // One byte more than fits is enough to know.
+    let limit = Password::LONGEST as u64 + 3;
+    if let Err(error) = io::stdin().lock().take(limit).read_to_string(&mut text) {
+        text.zeroize();
+        return Err(CommandError::io("could not read the password from standard input")(error));
+    }
+    if text.ends_with('\n') {
+        text.pop();
+        if text.ends_with('\r') {
+            text.pop();
+        }
+    }
+    Ok(Password::chosen(text)?)
+}
+
+/// Writes to standard output; a reader that has gone away is no failure.
+pub(super) fn print(text: &str) -> Result<(), CommandError> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(CommandError::io("could not write to standard output")(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Says something to whoever watches; that nobody does is no failure.
+pub(super) fn tell(sentence: &str) {
+    let _ = writeln!(io::stderr().lock(), "{sentence}");
+}
+
+fn make_private_directory(path: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::DirBuilderExt as _;
+        builder.mode(0o700);
+    }
+    builder.create(path)
+}

@@ -1,0 +1,128 @@
+//! Why a command failed, with which exit code, and what can be done about it.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::domain::{InvalidPassword, InvalidUsername};
+use crate::password::PasswordError;
+use crate::ports::StoreError;
+use crate::routes::InvalidOrigin;
+use crate::startup::StartError;
+use crate::store::{InvalidDatabaseUrl, OpenError};
+use crate::telemetry::InvalidFilter;
+
+/// A command that failed.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    /// A value of `--database`.
+    #[error(transparent)]
+    DatabaseUrl(#[from] InvalidDatabaseUrl),
+    /// A value of `--listen`.
+    #[error("`{text}` is no address to listen on")]
+    Listen {
+        /// The value.
+        text: String,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// A value of `--cors-origin`.
+    #[error(transparent)]
+    Origin(#[from] InvalidOrigin),
+    /// A user name.
+    #[error(transparent)]
+    Username(#[from] InvalidUsername),
+    /// A password.
+    #[error(transparent)]
+    Password(#[from] InvalidPassword),
+    /// A value of `AUTHCLI_SERVER_LOG`.
+    #[error(transparent)]
+    LogFilter(#[from] InvalidFilter),
+    /// No home directory to find the default database in.
+    #[error("there is no home directory to keep the database in")]
+    NoHome,
+    /// A directory that could not be made.
+    #[error("could not make the directory {}", path.display())]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The database could not be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The database did not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The server could not be started.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The password could not be hashed.
+    #[error(transparent)]
+    Hash(#[from] PasswordError),
+    /// The name is taken.
+    #[error("there is a user `{0}` already")]
+    UserExists(String),
+    /// The name is nobody's.
+    #[error("there is no user `{0}`")]
+    NoSuchUser(String),
+    /// Standard input, standard output, a signal, the network.
+    #[error("{doing}")]
+    Io {
+        /// What was being done.
+        doing: &'static str,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl CommandError {
+    /// Returns a way to say what was being done when the system refused.
+    pub(super) fn io(doing: &'static str) -> impl Fn(io::Error) -> Self {
+        move |source| Self::Io { doing, source }
+    }
+
+    /// Returns the exit code: 2 for what the command line got wrong, 1 for the rest.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::DatabaseUrl(_)
+            | Self::Listen { .. }
+            | Self::Origin(_)
+            | Self::Username(_)
+            | Self::Password(_)
+            | Self::LogFilter(_) => 2,
+            Self::NoHome
+            | Self::Directory { .. }
+            | Self::Open(_)
+            | Self::Store(_)
+            | Self::Start(_)
+            | Self::Hash(_)
+            | Self::UserExists(_)
+            | Self::NoSuchUser(_)
+            | Self::Io { .. } => 1,
+        }
+    }
+
+    /// Returns what can be done about it, where that is known.
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::DatabaseUrl(InvalidDatabaseUrl::PostgresUnsupported) => {
+                "`--database sqlite:PATH` keeps everything in one file"
+            }
+            Self::DatabaseUrl(_) => "for example `--database sqlite:/var/lib/authcli/authcli.db`",
+            Self::Listen { .. } => "for example `--listen 127.0.0.1:3000`",
+            Self::LogFilter(_) => "for example `AUTHCLI_SERVER_LOG=debug`",
+            Self::NoHome => "`--database sqlite:PATH` names a place",
+            Self::UserExists(_) => "`authcli-server user password NAME` changes its password",
+            Self::NoSuchUser(_) => "`authcli-server user list` shows them",
+            Self::Open(error) => return error.hint(),
+            Self::Start(error) => return error.hint(),
+            Self::Password(_) => "pipe it in: `printf %s \"$PASSWORD\" | authcli-server user …`",
+            _ => return None,
+        };
+        Some(hint.to_owned())
+    }
+}

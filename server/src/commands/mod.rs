@@ -1,0 +1,23 @@
+//! The commands, a file each. They take what the command line says, resolve it, and call the library.
+
+mod context;
+mod error;
+mod migrate;
+mod serve;
+mod user;
+
+pub use error::CommandError;
+
+use crate::cli::{Command, UserCommand};
+
+/// Runs a command to its end.
+pub async fn run(command: Command) -> Result<(), CommandError> {
+    match command {
+        Command::Serve(args) => serve::serve(args).await,
+        Command::User(UserCommand::Add(args)) => user::add(args).await,
+        Command::User(UserCommand::List(args)) => user::list(args).await,
+        Command::User(UserCommand::Remove(args)) => user::remove(args).await,
+        Command::User(UserCommand::Password(args)) => user::password(args).await,
+        Command::Migrate(args) => migrate::migrate(args).await,
+    }
+}

@@ -1,0 +1,70 @@
+//! `authcli-server user …`: these work on the database, beside a running server or without one.
+
+use std::fmt::Write as _;
+
+use super::CommandError;
+use super::context::{open_database, print, read_password, tell};
+use crate::cli::{DatabaseArgs, UserArgs, UserPasswordArgs};
+use crate::domain::Username;
+use crate::password::{PasswordCost, Passwords};
+use crate::ports::UserStore as _;
+use crate::store::Missing;
+
+/// Adds a user; makes the database if there is none.
+pub(super) async fn add(args: UserPasswordArgs) -> Result<(), CommandError> {
+    let name = Username::parse(&args.user.name)?;
+    let hash = Passwords::new(PasswordCost::default())?.hash(read_password()?).await?;
+    let store = open_database(&args.user.database, Missing::Create).await?;
+    let added = store.add_user(&name, &hash, None).await;
+    store.close().await;
+    let id = added?.ok_or_else(|| CommandError::UserExists(name.to_string()))?;
+    tell(&format!("Added the user `{name}` (id {id})"));
+    Ok(())
+}
+
+/// Lists the users, a line each: number, name, since when.
+pub(super) async fn list(args: DatabaseArgs) -> Result<(), CommandError> {
+    let store = open_database(&args, Missing::Refuse).await?;
+    let users = store.users().await;
+    store.close().await;
+    let users = users?;
+    if users.is_empty() {
+        tell("There are no users");
+    }
+    let widest = users.iter().map(|user| user.name.chars().count()).max().unwrap_or(0);
+    let mut table = String::new();
+    for user in users {
+        let since = jiff::Timestamp::from_millisecond(user.created_at.0).unwrap_or_default();
+        let disabled = if user.enabled { "" } else { "  disabled" };
+        let (id, name) = (user.id.0, user.name);
+        let _ = writeln!(table, "{id:>4}  {name:<widest$}  {since:.0}{disabled}");
+    }
+    print(&table)
+}
+
+/// Removes a user with its sessions.
+pub(super) async fn remove(args: UserArgs) -> Result<(), CommandError> {
+    let name = Username::parse(&args.name)?;
+    let store = open_database(&args.database, Missing::Refuse).await?;
+    let removed = store.remove_user(&name).await;
+    store.close().await;
+    if !removed? {
+        return Err(CommandError::NoSuchUser(name.to_string()));
+    }
+    tell(&format!("Removed the user `{name}` and ended its sessions"));
+    Ok(())
+}
+
+/// Sets a user's password and ends its sessions.
+pub(super) async fn password(args: UserPasswordArgs) -> Result<(), CommandError> {
+    let name = Username::parse(&args.user.name)?;
+    let hash = Passwords::new(PasswordCost::default())?.hash(read_password()?).await?;
+    let store = open_database(&args.user.database, Missing::Refuse).await?;
+    let changed = store.set_password(&name, &hash).await;
+    store.close().await;
+    if !changed? {
+        return Err(CommandError::NoSuchUser(name.to_string()));
+    }
+    tell(&format!("Changed the password of `{name}` and ended its sessions"));
+    Ok(())
+}

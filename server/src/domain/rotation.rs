@@ -1,0 +1,282 @@
+//! What becomes of a genuine refresh token that somebody presents.
+//!
+//! - There is never more than one live successor of a generation: whoever repeats a rotation gets the same token again,
+//!   or none.
+//! - A lost answer costs nobody the session: with the attempt key the successor is answered again at any time, without one
+//!   within a short window.
+//! - A used token in other hands ends the session, at its next use, whatever its age.
+//!
+//! This decides on a row as it was read. The store then does what was decided in one statement that repeats the
+//! conditions, so a row that has moved on meanwhile is decided on again.
+
+use std::time::Duration;
+
+use super::attempt_key::AttemptHash;
+use super::lifetimes::UnixMillis;
+use super::refresh_token::Generation;
+
+/// What a session's row says, read at the moment `now` of the database's clock.
+#[derive(Clone, Debug)]
+pub struct SessionState {
+    /// The database's clock when the row was read.
+    pub now: UnixMillis,
+    /// The generation of the newest token.
+    pub generation: Generation,
+    /// When that token was made.
+    pub rotated_at: UnixMillis,
+    /// Whether the rotation that made it was asked for without an attempt key.
+    pub keyless: bool,
+    /// Hashes of the attempt keys of the last four rotations, the latest first.
+    pub attempts: Vec<AttemptHash>,
+    /// When the session ends unless it is refreshed.
+    pub idle_expires_at: UnixMillis,
+    /// When it ends whatever happens.
+    pub absolute_expires_at: UnixMillis,
+    /// Whether it was revoked.
+    pub revoked: bool,
+    /// Whether its user may log in.
+    pub user_enabled: bool,
+}
+
+/// Why a session is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Logged out, revoked for reuse, or its user's password was changed.
+    Revoked,
+    /// Its user was disabled.
+    UserDisabled,
+    /// Too long without a refresh, or too long in all.
+    Expired,
+}
+
+impl SessionState {
+    /// Returns why the session is over, if it is.
+    pub fn ended(&self) -> Option<Ended> {
+        if self.revoked {
+            Some(Ended::Revoked)
+        } else if !self.user_enabled {
+            Some(Ended::UserDisabled)
+        } else if self.now >= self.idle_expires_at || self.now >= self.absolute_expires_at {
+            Some(Ended::Expired)
+        } else {
+            None
+        }
+    }
+}
+
+/// What to do with a genuine refresh token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RotationDecision {
+    /// Rotate: the next generation becomes the newest.
+    Rotate,
+    /// Answer the newest token again; nothing changes.
+    SameSuccessor,
+    /// Refuse: a request that was answered long ago has arrived once more.
+    LateDuplicate,
+    /// Refuse and revoke: a used token is in use again.
+    Reuse,
+    /// Refuse: the session is over.
+    Ended(Ended),
+}
+
+/// Decides on a genuine token of generation `presented`, sent with the attempt key behind `attempt`.
+///
+/// A token *ahead* of the row rotates too: a database that lost its last moments must not look like theft.
+pub fn decide(
+    state: &SessionState,
+    presented: Generation,
+    attempt: AttemptHash,
+    repeat_window: Duration,
+) -> RotationDecision {
+    if let Some(ended) = state.ended() {
+        return RotationDecision::Ended(ended);
+    }
+    if state.generation <= presented {
+        return RotationDecision::Rotate;
+    }
+    if state.generation == presented.successor() {
+        let same_attempt = state.attempts.first() == Some(&attempt);
+        let just_now = state.keyless && state.now.since(state.rotated_at) <= repeat_window;
+        if same_attempt || just_now {
+            return RotationDecision::SameSuccessor;
+        }
+    }
+    if state.attempts.contains(&attempt) {
+        return RotationDecision::LateDuplicate;
+    }
+    RotationDecision::Reuse
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const WINDOW: Duration = Duration::from_millis(500);
+
+    fn hash(seed: u8) -> AttemptHash {
+        AttemptHash::from_bytes(&[seed; 32]).unwrap()
+    }
+
+    fn generation(number: i64) -> Generation {
+        Generation::new(number).unwrap()
+    }
+
+    fn state() -> SessionState {
+        SessionState {
+            now: UnixMillis(10_000),
+            generation: generation(5),
+            rotated_at: UnixMillis(9_000),
+            keyless: false,
+            attempts: vec![hash(5), hash(4), hash(3), hash(2)],
+            idle_expires_at: UnixMillis(20_000),
+            absolute_expires_at: UnixMillis(30_000),
+            revoked: false,
+            user_enabled: true,
+        }
+    }
+
+    fn decided(state: &SessionState, presented: i64, attempt: u8) -> RotationDecision {
+        decide(state, generation(presented), hash(attempt), WINDOW)
+    }
+
+    #[test]
+    fn the_newest_and_any_newer_token_rotate() {
+        assert_eq!(decided(&state(), 5, 99), RotationDecision::Rotate);
+        assert_eq!(decided(&state(), 8, 99), RotationDecision::Rotate);
+    }
+
+    #[test]
+    fn the_same_attempt_gets_the_same_successor_at_any_age() {
+        assert_eq!(decided(&state(), 4, 5), RotationDecision::SameSuccessor);
+    }
+
+    #[test]
+    fn without_a_key_the_window_counts() {
+        let at = |now| SessionState { now: UnixMillis(now), keyless: true, ..state() };
+        assert_eq!(decided(&at(9_500), 4, 99), RotationDecision::SameSuccessor);
+        assert_eq!(decided(&at(9_501), 4, 99), RotationDecision::Reuse);
+        // The database's clock was set back: a negative age counts as zero.
+        assert_eq!(decided(&at(8_000), 4, 99), RotationDecision::SameSuccessor);
+    }
+
+    #[test]
+    fn a_rotation_with_a_key_has_no_window() {
+        let just_now = SessionState { now: UnixMillis(9_000), ..state() };
+        assert_eq!(decided(&just_now, 4, 99), RotationDecision::Reuse);
+    }
+
+    #[test]
+    fn two_generations_back_is_reuse_even_inside_the_window() {
+        let just_now = SessionState { now: UnixMillis(9_000), keyless: true, ..state() };
+        assert_eq!(decided(&just_now, 3, 99), RotationDecision::Reuse);
+    }
+
+    #[test]
+    fn a_remembered_attempt_comes_late_but_is_no_theft() {
+        assert_eq!(decided(&state(), 3, 4), RotationDecision::LateDuplicate);
+        assert_eq!(decided(&state(), 1, 2), RotationDecision::LateDuplicate);
+        assert_eq!(decided(&state(), 0, 1), RotationDecision::Reuse);
+    }
+
+    #[test]
+    fn a_session_that_is_over_stays_over() {
+        let over = |state: &SessionState| [3, 4, 5, 6].map(|g| decided(state, g, 5));
+        let revoked = SessionState { revoked: true, ..state() };
+        assert_eq!(over(&revoked), [RotationDecision::Ended(Ended::Revoked); 4]);
+        let disabled = SessionState { user_enabled: false, ..state() };
+        assert_eq!(over(&disabled), [RotationDecision::Ended(Ended::UserDisabled); 4]);
+        let idle = SessionState { now: UnixMillis(20_000), ..state() };
+        assert_eq!(over(&idle), [RotationDecision::Ended(Ended::Expired); 4]);
+    }
+
+    /// A row that follows the decisions as the store would.
+    struct Model {
+        state: SessionState,
+        alarms: u32,
+    }
+
+    impl Model {
+        fn present(&mut self, presented: Generation, attempt: AttemptHash, keyless: bool) -> Option<Generation> {
+            match decide(&self.state, presented, attempt, WINDOW) {
+                RotationDecision::Rotate => {
+                    self.state.generation = presented.successor();
+                    self.state.rotated_at = self.state.now;
+                    self.state.keyless = keyless;
+                    self.state.attempts.insert(0, attempt);
+                    self.state.attempts.truncate(4);
+                    Some(self.state.generation)
+                }
+                RotationDecision::SameSuccessor => Some(self.state.generation),
+                RotationDecision::LateDuplicate | RotationDecision::Ended(_) => None,
+                RotationDecision::Reuse => {
+                    self.state.revoked = true;
+                    self.alarms += 1;
+                    None
+                }
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_answer_is_the_only_live_successor_and_the_alarm_rings_once(
+            steps in prop::collection::vec((0..8_i64, 0..12_u8, any::<bool>(), 0..400_i64), 1..60)
+        ) {
+            let mut model = Model {
+                state: SessionState {
+                    generation: Generation::FIRST,
+                    attempts: Vec::new(),
+                    idle_expires_at: UnixMillis(i64::MAX),
+                    absolute_expires_at: UnixMillis(i64::MAX),
+                    ..state()
+                },
+                alarms: 0,
+            };
+            for (back, seed, keyless, pause) in steps {
+                model.state.now = UnixMillis(model.state.now.0 + pause);
+                let newest = model.state.generation.number();
+                let presented = generation((newest - back).max(0));
+                let answer = model.present(presented, hash(seed), keyless);
+                if let Some(answer) = answer {
+                    prop_assert_eq!(answer, model.state.generation);
+                    prop_assert_eq!(answer, presented.successor());
+                    prop_assert!(!model.state.revoked);
+                }
+                prop_assert!(model.state.generation.number() - newest <= 1);
+            }
+            prop_assert!(model.alarms <= 1);
+        }
+
+        #[test]
+        fn a_client_that_repeats_its_attempt_is_never_logged_out(
+            repeats in prop::collection::vec((0..4_u8, 0..100_000_i64), 1..40)
+        ) {
+            let far = UnixMillis(i64::MAX);
+            let mut model = Model {
+                state: SessionState {
+                    generation: Generation::FIRST,
+                    attempts: Vec::new(),
+                    idle_expires_at: far,
+                    absolute_expires_at: far,
+                    ..state()
+                },
+                alarms: 0,
+            };
+            let mut held = Generation::FIRST;
+            for (step, (lost_answers, pause)) in repeats.into_iter().enumerate() {
+                let attempt = hash(u8::try_from(step).unwrap());
+                let mut answer = model.present(held, attempt, false);
+                for _ in 0..lost_answers {
+                    model.state.now = UnixMillis(model.state.now.0 + pause);
+                    let again = model.present(held, attempt, false);
+                    prop_assert_eq!(again, answer);
+                    answer = again;
+                }
+                held = answer.unwrap();
+            }
+            prop_assert_eq!(model.alarms, 0);
+        }
+    }
+}

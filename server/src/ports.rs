@@ -1,0 +1,225 @@
+//! What the server asks of a database, as three small traits; [`crate::store`] holds what implements them.
+//!
+//! - Each method is one atomic step: it happens whole or not at all, and it repeats its conditions itself, so whatever
+//!   was read before may be out of date.
+//! - All times are the database's: several servers on one database agree on what has expired.
+//! - The contract is the same for every implementation; nothing here knows of SQL.
+
+use std::error::Error;
+use std::fmt;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::domain::{AttemptHash, Generation, KeyId, Lifetimes, SessionId, SessionState, UnixMillis, UserId, Username};
+
+/// Why a store did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// It cannot be reached or is too busy just now: the caller may come back.
+    #[error("the database is not available")]
+    Unavailable(#[source] Box<dyn Error + Send + Sync>),
+    /// It answered something that it should not: coming back will not help.
+    #[error("the database answered something unexpected")]
+    Unexpected(#[source] Box<dyn Error + Send + Sync>),
+}
+
+/// A password's hash with its parameters, as a PHC string.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PasswordHash(pub String);
+
+impl fmt::Debug for PasswordHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PasswordHash(..)")
+    }
+}
+
+/// Counts what ends all logins of a user: a changed password, a disabled account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Epoch(pub i64);
+
+/// What a login is checked against.
+#[derive(Clone, Debug)]
+pub struct StoredLogin {
+    /// The user of that name.
+    pub user_id: UserId,
+    /// What the password must match.
+    pub password_hash: PasswordHash,
+    /// The epoch that the hash belongs to.
+    pub epoch: Epoch,
+}
+
+/// A session to open.
+#[derive(Clone, Debug)]
+pub struct NewSession {
+    /// Its random name.
+    pub id: SessionId,
+    /// Who logged in.
+    pub user_id: UserId,
+    /// The epoch whose password was verified.
+    pub epoch: Epoch,
+    /// What its keys are derived from, with the pepper.
+    pub salt: [u8; 32],
+    /// Which pepper.
+    pub pepper_id: PepperId,
+    /// How long it may live.
+    pub lifetimes: Lifetimes,
+}
+
+/// The newest state of a session that tokens can be made for.
+#[derive(Clone, Copy, Debug)]
+pub struct LiveSession {
+    /// Whose it is.
+    pub user_id: UserId,
+    /// The generation of its newest refresh token.
+    pub generation: Generation,
+    /// The database's clock.
+    pub now: UnixMillis,
+    /// When it ends unless it is refreshed; never after its absolute end.
+    pub idle_expires_at: UnixMillis,
+}
+
+/// A session's row.
+#[derive(Clone, Debug)]
+pub struct SessionRow {
+    /// Whose it is.
+    pub user_id: UserId,
+    /// What its keys are derived from.
+    pub salt: Vec<u8>,
+    /// Which pepper they are derived with.
+    pub pepper_id: PepperId,
+    /// What a decision on it rests on.
+    pub state: SessionState,
+}
+
+/// Logins and their sessions.
+#[async_trait]
+pub trait SessionStore: Send + Sync {
+    /// Answers whether the database can be read at all.
+    async fn ping(&self) -> Result<(), StoreError>;
+
+    /// Returns what a login as `name` is checked against, unless there is no such user or it is disabled.
+    async fn login(&self, name: &Username) -> Result<Option<StoredLogin>, StoreError>;
+
+    /// Opens a session, if its user is there, enabled, and still in the epoch that was verified.
+    async fn open_session(&self, session: NewSession) -> Result<Option<LiveSession>, StoreError>;
+
+    /// Returns the row of a session.
+    async fn session(&self, id: SessionId) -> Result<Option<SessionRow>, StoreError>;
+
+    /// Makes the successor of `presented` the newest generation, if the session is live and has no newer one.
+    async fn rotate(&self, rotation: Rotation) -> Result<Option<LiveSession>, StoreError>;
+
+    /// Revokes a session because `presented` was used before, if that is (still) so; answers whether it did.
+    async fn revoke_reused(&self, reuse: Reuse) -> Result<bool, StoreError>;
+
+    /// Ends a session at its owner's wish; answers whether it was there and not revoked before.
+    async fn end_session(&self, id: SessionId) -> Result<bool, StoreError>;
+}
+
+/// A rotation to make.
+#[derive(Clone, Copy, Debug)]
+pub struct Rotation {
+    /// The session to rotate.
+    pub session: SessionId,
+    /// The generation of the token that was presented.
+    pub presented: Generation,
+    /// The attempt that asks for it.
+    pub attempt: AttemptHash,
+    /// Whether the server made that attempt's key, because the client sent none.
+    pub keyless: bool,
+    /// How long the session lives on without another refresh.
+    pub idle: Duration,
+}
+
+/// A reuse to punish.
+#[derive(Clone, Copy, Debug)]
+pub struct Reuse {
+    /// The session to revoke.
+    pub session: SessionId,
+    /// The generation of the token that was presented.
+    pub presented: Generation,
+    /// The attempt that presented it.
+    pub attempt: AttemptHash,
+    /// How long a rotation without a key may be repeated.
+    pub repeat_window: Duration,
+}
+
+/// A user as the operator sees it.
+#[derive(Clone, Debug)]
+pub struct UserRecord {
+    /// Its number.
+    pub id: UserId,
+    /// Its name.
+    pub name: String,
+    /// When it was added.
+    pub created_at: UnixMillis,
+    /// Whether it may log in.
+    pub enabled: bool,
+}
+
+/// Users, as the operator manages them.
+#[async_trait]
+pub trait UserStore: Send + Sync {
+    /// Returns all users by number.
+    async fn users(&self) -> Result<Vec<UserRecord>, StoreError>;
+
+    /// Adds a user, with the number `id` if one is given; answers none if the name or the number is taken.
+    async fn add_user(
+        &self,
+        name: &Username,
+        password_hash: &PasswordHash,
+        id: Option<UserId>,
+    ) -> Result<Option<UserId>, StoreError>;
+
+    /// Removes a user with all its sessions; answers whether there was one.
+    async fn remove_user(&self, name: &Username) -> Result<bool, StoreError>;
+
+    /// Sets a user's password, bumps its epoch and revokes its sessions; answers whether there is such a user.
+    async fn set_password(&self, name: &Username, password_hash: &PasswordHash) -> Result<bool, StoreError>;
+}
+
+/// The number under which a database knows a pepper.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PepperId(pub i64);
+
+/// What recognises a pepper.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownPepper {
+    /// Its number.
+    pub id: PepperId,
+    /// What [`crate::pepper::Pepper`] derives from it for this.
+    pub check_value: Vec<u8>,
+}
+
+/// A signing key as it lies in the database.
+#[derive(Clone, Debug)]
+pub struct SealedKey {
+    /// Its name, the `kid` of the tokens that it signs.
+    pub id: KeyId,
+    /// The private key, sealed.
+    pub sealed: Vec<u8>,
+    /// The pepper that it is sealed under.
+    pub pepper_id: PepperId,
+}
+
+/// The server's own keys.
+#[async_trait]
+pub trait KeyStore: Send + Sync {
+    /// Returns the pepper that this database belongs to, if it belongs to one yet.
+    async fn known_pepper(&self) -> Result<Option<KnownPepper>, StoreError>;
+
+    /// Binds the database to a pepper unless it is bound; returns the one that it is bound to afterwards.
+    async fn bind_pepper(&self, check_value: &[u8]) -> Result<KnownPepper, StoreError>;
+
+    /// Returns all signing keys, the newest first.
+    async fn signing_keys(&self) -> Result<Vec<SealedKey>, StoreError>;
+
+    /// Adds a signing key unless there is one.
+    async fn add_first_signing_key(&self, key: &SealedKey) -> Result<(), StoreError>;
+}
+
+/// All that a database does for the server.
+pub trait Store: SessionStore + UserStore + KeyStore {}
+
+impl<T: SessionStore + UserStore + KeyStore> Store for T {}

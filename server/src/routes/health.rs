@@ -1,0 +1,19 @@
+//! `GET /healthz` (the process lives) and `GET /readyz` (it can do its work).
+
+use actix_web::HttpResponse;
+use actix_web::web::Data;
+use serde_json::json;
+
+use super::ApiError;
+use crate::auth::{Auth, InternalError};
+
+/// Answers that the process lives.
+pub(super) async fn healthz() -> HttpResponse {
+    HttpResponse::Ok().json(json!({ "status": "ok" }))
+}
+
+/// Answers that the database can be read.
+pub(super) async fn readyz(auth: Data<Auth>) -> Result<HttpResponse, ApiError> {
+    auth.store.ping().await.map_err(InternalError::from)?;
+    Ok(HttpResponse::Ok().json(json!({ "status": "ready" })))
+}

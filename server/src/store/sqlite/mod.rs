@@ -1,0 +1,199 @@
+//! The SQLite store: one file, one writer, several readers.
+//!
+//! - WAL with `synchronous=FULL`: what was answered is on the disk.
+//! - One connection writes, so writers queue in the pool and not in SQLite's busy handler; each write is one statement or
+//!   one `BEGIN IMMEDIATE`, never a transaction that reads first and then finds itself out of date.
+//! - Readers see whatever was committed before they began and never wait for the writer.
+
+mod keys;
+mod sessions;
+mod users;
+
+use std::fs::OpenOptions;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions as _, SqlSafeStr as _};
+
+use super::{Missing, OpenError};
+use crate::ports::StoreError;
+
+/// The database's clock in milliseconds; the same all through one statement.
+macro_rules! now {
+    () => {
+        "CAST(round(unixepoch('subsec') * 1000) AS INTEGER)"
+    };
+}
+use now;
+
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
+const READERS: u32 = 8;
+
+/// A SQLite database.
+#[derive(Clone, Debug)]
+pub struct SqliteStore {
+    /// The only connection that writes; the pool is its queue.
+    writer: SqlitePool,
+    /// Connections that only read (`query_only`).
+    readers: SqlitePool,
+    path: PathBuf,
+}
+
+impl SqliteStore {
+    /// Opens the database at `path` and brings its tables up to date.
+    ///
+    /// A file that is made here is readable by its owner alone; SQLite gives its side files the same mode.
+    pub async fn open(path: &Path, missing: Missing) -> Result<Self, OpenError> {
+        prepare_file(path, missing)?;
+        let failed = |source| OpenError::Database { path: path.to_owned(), source };
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(false)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(BUSY_TIMEOUT)
+            .disable_statement_logging();
+        let writer = pool(1).connect_with(options.clone()).await.map_err(failed)?;
+        migrate(&writer, path).await?;
+        let readers = pool(READERS).connect_with(options.pragma("query_only", "ON")).await.map_err(failed)?;
+        Ok(Self { writer, readers, path: path.to_owned() })
+    }
+
+    /// Returns where it lies.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Closes all connections, which folds the write-ahead log into the file.
+    pub async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+}
+
+/// Connections are kept for good: opening one costs more than keeping it, and its file cannot go away.
+fn pool(size: u32) -> SqlitePoolOptions {
+    SqlitePoolOptions::new()
+        .max_connections(size)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .test_before_acquire(false)
+}
+
+fn prepare_file(path: &Path, missing: Missing) -> Result<(), OpenError> {
+    if missing == Missing::Refuse && !path.exists() {
+        return Err(OpenError::NotThere(path.to_owned()));
+    }
+    let mut options = OpenOptions::new();
+    options.create(true).append(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        options.mode(0o600);
+    }
+    match options.open(path) {
+        Ok(_) => Ok(()),
+        Err(source) => Err(OpenError::File { path: path.to_owned(), source }),
+    }
+}
+
+/// Runs all migrations in one immediate transaction, so two processes that start at once do not both run them.
+async fn migrate(writer: &SqlitePool, path: &Path) -> Result<(), OpenError> {
+    let failed = |source| OpenError::Migration { path: path.to_owned(), source };
+    let mut transaction = writer
+        .begin_with("BEGIN IMMEDIATE")
+        .await
+        .map_err(|source| OpenError::Database { path: path.to_owned(), source })?;
+    match migrator().run_direct(None, &mut *transaction, false).await {
+        Ok(()) => transaction.commit().await.map_err(|error| failed(error.into())),
+        Err(MigrateError::VersionMissing(_)) => Err(OpenError::NewerSchema(path.to_owned())),
+        Err(error) => Err(failed(error)),
+    }
+}
+
+fn migrator() -> Migrator {
+    let migration = |version, description: &'static str, sql: &'static str| {
+        Migration::new(version, description.into(), MigrationType::Simple, sql.into_sql_str(), false)
+    };
+    Migrator::with_migrations(vec![migration(
+        1,
+        "users and sessions",
+        include_str!("../../../migrations/sqlite/0001_users_and_sessions.sql"),
+    )])
+}
+
+/// Tells a database that is away or busy from one that answers nonsense.
+fn store_error(error: sqlx::Error) -> StoreError {
+    let away = match &error {
+        sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => true,
+        sqlx::Error::Database(error) => {
+            // The low byte is the primary result code: https://www.sqlite.org/rescode.html
+            let code = error.code().and_then(|code| code.parse::<u32>().ok()).unwrap_or(0) & 0xff;
+            matches!(code, 3 | 5..=8 | 10 | 11 | 13 | 14 | 23 | 26)
+        }
+        _ => false,
+    };
+    if away { StoreError::Unavailable(Box::new(error)) } else { StoreError::Unexpected(Box::new(error)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn two_openings_at_once_migrate_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.db");
+        let open = || SqliteStore::open(&path, Missing::Create);
+        let (one, two, three) = tokio::join!(open(), open(), open());
+        for store in [one.unwrap(), two.unwrap(), three.unwrap()] {
+            store.close().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_newer_schema_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.db");
+        let store = SqliteStore::open(&path, Missing::Create).await.unwrap();
+        sqlx::query(
+            "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+             VALUES (999, 'from the future', 1, x'00', 0)",
+        )
+        .execute(&store.writer)
+        .await
+        .unwrap();
+        store.close().await;
+        let refused = SqliteStore::open(&path, Missing::Create).await.unwrap_err();
+        assert!(matches!(refused, OpenError::NewerSchema(_)), "{refused:?}");
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn the_file_is_its_owners_alone() {
+        use std::os::unix::fs::PermissionsExt as _;
+
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.db");
+        let store = SqliteStore::open(&path, Missing::Create).await.unwrap();
+        for name in ["a.db", "a.db-wal", "a.db-shm"] {
+            let mode = directory.path().join(name).metadata().unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{name}");
+        }
+        store.close().await;
+    }
+
+    #[tokio::test]
+    async fn readers_cannot_write() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(&directory.path().join("a.db"), Missing::Create).await.unwrap();
+        let written = sqlx::query("DELETE FROM users").execute(&store.readers).await;
+        assert!(written.is_err());
+        store.close().await;
+    }
+}

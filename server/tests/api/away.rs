@@ -1,0 +1,107 @@
+//! The database goes away and comes back: 503 meanwhile, and nobody is told that a good token is bad.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use actix_web::http::Method;
+use actix_web::web::Data;
+use actix_web::{App, test};
+use async_trait::async_trait;
+use authcli_server::auth::Auth;
+use authcli_server::domain::{SessionId, Username};
+use authcli_server::keys::TokenKeys;
+use authcli_server::password::Passwords;
+use authcli_server::pepper::Pepper;
+use authcli_server::ports::{
+    LiveSession, NewSession, Reuse, Rotation, SessionRow, SessionStore, StoreError, StoredLogin,
+};
+use authcli_server::routes;
+use authcli_server::store::{Missing, SqliteStore};
+use serde_json::json;
+
+use crate::helpers::{CHEAP, spawn_app};
+
+/// A store that can be unplugged.
+struct Unpluggable {
+    store: SqliteStore,
+    away: Arc<AtomicBool>,
+}
+
+impl Unpluggable {
+    fn plugged(&self) -> Result<&SqliteStore, StoreError> {
+        if self.away.load(Ordering::SeqCst) {
+            Err(StoreError::Unavailable("unplugged".into()))
+        } else {
+            Ok(&self.store)
+        }
+    }
+}
+
+#[async_trait]
+impl SessionStore for Unpluggable {
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.plugged()?.ping().await
+    }
+    async fn login(&self, name: &Username) -> Result<Option<StoredLogin>, StoreError> {
+        self.plugged()?.login(name).await
+    }
+    async fn open_session(&self, session: NewSession) -> Result<Option<LiveSession>, StoreError> {
+        self.plugged()?.open_session(session).await
+    }
+    async fn session(&self, id: SessionId) -> Result<Option<SessionRow>, StoreError> {
+        self.plugged()?.session(id).await
+    }
+    async fn rotate(&self, rotation: Rotation) -> Result<Option<LiveSession>, StoreError> {
+        self.plugged()?.rotate(rotation).await
+    }
+    async fn revoke_reused(&self, reuse: Reuse) -> Result<bool, StoreError> {
+        self.plugged()?.revoke_reused(reuse).await
+    }
+    async fn end_session(&self, id: SessionId) -> Result<bool, StoreError> {
+        self.plugged()?.end_session(id).await
+    }
+}
+
+#[tokio::test]
+async fn it_is_503_until_the_database_is_back() {
+    // A server that has made the database, its users and its keys.
+    let app = spawn_app().await;
+    let login = app.login().await;
+    let store = SqliteStore::open(&app.database(), Missing::Refuse).await.unwrap();
+    let pepper = Pepper::load(&app.config.pepper, &store).await.unwrap();
+    let keys = TokenKeys::load(&pepper, &store).await.unwrap();
+    let away = Arc::new(AtomicBool::new(false));
+    let auth = Auth {
+        store: Arc::new(Unpluggable { store, away: Arc::clone(&away) }),
+        pepper,
+        keys,
+        passwords: Passwords::new(CHEAP).unwrap(),
+        lifetimes: app.config.lifetimes,
+    };
+    let service = test::init_service(App::new().app_data(Data::new(auth)).configure(routes::configure)).await;
+
+    let refresh = json!({ "refreshToken": login.refresh });
+    let credentials = json!({ "username": "admin", "password": "123456" });
+    let calls = [
+        (Method::GET, "/protected", json!(null), 200),
+        (Method::GET, "/readyz", json!(null), 200),
+        (Method::POST, "/login", credentials, 200),
+        (Method::POST, "/refresh", refresh.clone(), 200),
+        (Method::POST, "/logout", refresh, 204),
+    ];
+    for is_away in [true, false] {
+        away.store(is_away, Ordering::SeqCst);
+        for (method, path, body, status) in &calls {
+            let request = test::TestRequest::with_uri(path)
+                .method(method.clone())
+                .insert_header(("Authorization", format!("Bearer {}", login.access)))
+                .set_json(body);
+            let response = test::call_service(&service, request.to_request()).await;
+            let expected = if is_away { 503 } else { *status };
+            assert_eq!(response.status(), expected, "{path}, away: {is_away}");
+            assert_eq!(response.headers().contains_key("retry-after"), is_away, "{path}");
+        }
+        let health = test::TestRequest::with_uri("/healthz").to_request();
+        assert_eq!(test::call_service(&service, health).await.status(), 200);
+    }
+}

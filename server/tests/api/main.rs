@@ -1,0 +1,20 @@
+//! The server from outside: in process over real sockets, and as the real program.
+//!
+//! Each test has a server and a database of its own (`helpers`). Methods of `TestApp` go through the public API; those
+//! named `db_*` touch the rows, where a test needs a time or a state that nobody can wait for.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod away;
+mod cors;
+mod helpers;
+mod logout;
+#[cfg(unix)]
+mod process;
+#[cfg(unix)]
+mod program;
+mod protected;
+mod races;
+mod refresh;
+mod store_contract;
+mod users;
+mod wire;

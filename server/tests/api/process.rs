@@ -1,0 +1,296 @@
+//! The program as an operator meets it: what it prints, how it ends, what it refuses.
+
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
+use std::time::{Duration, Instant};
+
+use reqwest::Client;
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::program::{Place, Program, names, refused};
+
+const ANY_PORT: [&str; 3] = ["serve", "--listen", "127.0.0.1:0"];
+const DEMO: [&str; 4] = ["serve", "--demo", "--listen", "127.0.0.1:0"];
+
+fn client() -> Client {
+    Client::builder().no_proxy().build().unwrap()
+}
+
+async fn post(url: &str, path: &str, body: &Value) -> (u16, Value) {
+    let response = client().post(format!("{url}{path}")).json(body).send().await.unwrap();
+    let status = response.status().as_u16();
+    (status, response.json().await.unwrap_or(Value::Null))
+}
+
+async fn login(url: &str, name: &str, password: &str) -> (u16, Value) {
+    post(url, "/login", &json!({ "username": name, "password": password })).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_demonstration_is_ready_when_it_says_so_and_leaves_nothing_behind() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let place = Place::new();
+        let server = Program::start(place.command(&DEMO));
+        let port = server.url.strip_prefix("http://127.0.0.1:").unwrap();
+        assert_ne!(port.parse::<u16>().unwrap(), 0);
+        let (status, body) = login(&server.url, "admin", "123456").await;
+        assert_eq!(status, 200);
+        assert_eq!((&body["expiresIn"], &body["refreshExpiresIn"]), (&json!(2), &json!(604_800)));
+        assert_eq!(login(&server.url, "user2", "password2").await.0, 200);
+        assert_eq!(names(&place.path("tmp")).len(), 1, "the throw-away database");
+        server.signal(signal);
+        let ended = server.end();
+        assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), ""), "{}", ended.stderr);
+        assert_eq!(names(&place.path("tmp")), [""; 0]);
+        assert_eq!(names(&place.path("home")), [""; 0]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_under_way_is_answered_before_the_server_stops() {
+    let place = Place::new();
+    let server = Program::start(place.command(&DEMO));
+    let body = r#"{"username":"admin","password":"123456"}"#;
+    let (first, rest) = body.split_at(10);
+    let mut connection = TcpStream::connect(server.url.strip_prefix("http://").unwrap()).unwrap();
+    let head =
+        format!("POST /login HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: {}\r\n\r\n", body.len());
+    connection.write_all(head.as_bytes()).unwrap();
+    // The server asks for the body, so the request is under way.
+    let mut answer = [0; 25];
+    connection.read_exact(&mut answer).unwrap();
+    assert!(answer.starts_with(b"HTTP/1.1 100 Continue"));
+    connection.write_all(first.as_bytes()).unwrap();
+    server.signal(Signal::TERM);
+    // It has taken note once it accepts no more.
+    let address = server.url.strip_prefix("http://").unwrap();
+    crate::helpers::eventually("stopping", async || TcpStream::connect(address).is_err()).await;
+    connection.write_all(rest.as_bytes()).unwrap();
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+    assert_eq!(server.end().code, Some(0));
+}
+
+#[test]
+fn an_idle_connection_does_not_hold_up_the_stop() {
+    let place = Place::new();
+    let server = Program::start(place.command(&DEMO));
+    let mut connection = TcpStream::connect(server.url.strip_prefix("http://").unwrap()).unwrap();
+    connection.write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    let mut answer = [0; 15];
+    connection.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 200 OK");
+    let stopping = Instant::now();
+    assert_eq!(server.stop().code, Some(0));
+    // Far less than the time for which idle connections are kept, or requests under way are waited for.
+    assert!(stopping.elapsed() < Duration::from_secs(8), "{:?}", stopping.elapsed());
+    drop(connection);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn users_are_managed_beside_a_running_server() {
+    let place = Place::new();
+    let database = place.database("a.db");
+    let mut command = place.command(&ANY_PORT);
+    command.env("AUTHCLI_SERVER_DATABASE", &database);
+    let server = Program::start(command);
+    let user = |arguments: &[&str], input: &str| {
+        let arguments: Vec<&str> =
+            ["user"].iter().chain(arguments).chain(&["--database", &database]).copied().collect();
+        let output = place.run_with_input(&arguments, input);
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    assert_eq!(user(&["add", "anna", "--password-stdin"], "secret one\n").0, Some(0));
+    assert_eq!(user(&["add", "anna", "--password-stdin"], "other\n").0, Some(1));
+    assert_eq!(user(&["add", "bert", "--password-stdin"], "secret two").0, Some(0));
+    let (code, list) = user(&["list"], "");
+    assert_eq!(code, Some(0));
+    let lines: Vec<Vec<&str>> = list.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!((lines[0][..2].to_vec(), lines[1][..2].to_vec()), (vec!["1", "anna"], vec!["2", "bert"]));
+
+    let (status, anna) = login(&server.url, "anna", "secret one").await;
+    assert_eq!(status, 200);
+    assert_eq!(anna["expiresIn"], 900);
+    assert_eq!(user(&["password", "anna", "--password-stdin"], "secret three\r\n").0, Some(0));
+    assert_eq!(post(&server.url, "/refresh", &anna).await.0, 403);
+    assert_eq!(login(&server.url, "anna", "secret one").await.0, 401);
+    assert_eq!(login(&server.url, "anna", "secret three").await.0, 200);
+
+    let (_, bert) = login(&server.url, "bert", "secret two").await;
+    assert_eq!(user(&["remove", "bert"], "").0, Some(0));
+    assert_eq!(user(&["remove", "bert"], "").0, Some(1));
+    assert_eq!(post(&server.url, "/refresh", &bert).await.0, 403);
+    assert_eq!(login(&server.url, "bert", "secret two").await.0, 401);
+
+    let ended = server.stop();
+    assert_eq!(ended.code, Some(0));
+    assert!(ended.stderr.contains("authcli-server user add NAME --password-stdin"), "{}", ended.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sessions_outlive_the_server() {
+    let place = Place::new();
+    let database = place.database("a.db");
+    let start = || {
+        let mut command = place.command(&DEMO);
+        command.args(["--database", &database, "--access-ttl", "1h"]);
+        Program::start(command)
+    };
+    let server = start();
+    let (_, pair) = login(&server.url, "admin", "123456").await;
+    assert_eq!(server.stop().code, Some(0));
+    let server = start();
+    let protected = client().get(format!("{}/protected", server.url));
+    let protected = protected.bearer_auth(pair["accessToken"].as_str().unwrap());
+    assert_eq!(protected.send().await.unwrap().status(), 200);
+    assert_eq!(post(&server.url, "/refresh", &pair).await.0, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_log_has_a_line_a_request_one_alarm_and_no_secret() {
+    let place = Place::new();
+    let mut command = place.command(&DEMO);
+    command.env("AUTHCLI_SERVER_LOG", "trace");
+    let server = Program::start(command);
+    let (_, pair) = login(&server.url, "admin", "123456").await;
+    let key = "canary-attempt-key-0001";
+    let refresh = client().post(format!("{}/refresh?canary=query", server.url));
+    let refresh = refresh.header("Idempotency-Key", key).json(&pair).send().await.unwrap();
+    let next: Value = refresh.json().await.unwrap();
+    for _ in 0..3 {
+        assert_eq!(post(&server.url, "/refresh", &pair).await.0, 403);
+    }
+    let log = server.stop().stderr;
+    assert_eq!(log.matches("POST /refresh").count(), 4, "{log}");
+    assert_eq!(log.matches("POST /refresh 200").count(), 1, "{log}");
+    assert_eq!(log.matches("POST /login 200").count(), 1, "{log}");
+    assert_eq!(log.matches("refresh token reuse").count(), 1, "{log}");
+    assert!(log.lines().any(|line| line.contains("WARN") && line.contains("refresh token reuse")), "{log}");
+    let mut secrets = vec!["123456", "password2", key, "canary"];
+    for pair in [&pair, &next] {
+        secrets.extend([pair["accessToken"].as_str().unwrap(), pair["refreshToken"].as_str().unwrap()]);
+    }
+    for secret in secrets {
+        assert!(!log.contains(secret), "{secret} in {log}");
+    }
+}
+
+#[test]
+fn a_demonstration_is_for_this_machine_and_its_own_users() {
+    let place = Place::new();
+    let stderr = refused(&place.run(&["serve", "--demo", "--listen", "0.0.0.0:0"]), 1);
+    assert!(stderr.contains("0.0.0.0:0 is not a loopback address"), "{stderr}");
+    assert!(stderr.contains("\nhint: "), "{stderr}");
+    assert_eq!(names(&place.path("tmp")), [""; 0]);
+
+    let database = place.database("a.db");
+    let add = ["user", "add", "anna", "--password-stdin", "--database", &database];
+    assert!(place.run_with_input(&add, "secret").status.success());
+    let demo = ["serve", "--demo", "--listen", "127.0.0.1:0", "--database", &database];
+    assert!(refused(&place.run(&demo), 1).contains("already has other users"));
+
+    // Somebody's own `admin` is another user too.
+    let database = place.database("b.db");
+    let add = ["user", "add", "admin", "--password-stdin", "--database", &database];
+    assert!(place.run_with_input(&add, "secret").status.success());
+    let demo = ["serve", "--demo", "--listen", "127.0.0.1:0", "--database", &database];
+    assert!(refused(&place.run(&demo), 1).contains("already has other users"));
+}
+
+#[test]
+fn what_cannot_be_served_is_refused_with_one_clear_sentence() {
+    let place = Place::new();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let database = place.database("a.db");
+    let stderr = refused(&place.run(&["serve", "--listen", &address, "--database", &database]), 1);
+    assert!(stderr.starts_with(&format!("error: could not listen on {address}\n")), "{stderr}");
+    assert!(stderr.contains("Caused by: ") && stderr.contains("\nhint: "), "{stderr}");
+
+    std::fs::write(place.path("garbage.db"), "this is no database, whatever its name says").unwrap();
+    std::fs::create_dir(place.path("directory.db")).unwrap();
+    for name in ["garbage.db", "directory.db", "no/such/directory.db"] {
+        let database = place.database(name);
+        let arguments = ["serve", "--listen", "127.0.0.1:0", "--database", &database];
+        let stderr = refused(&place.run(&arguments), 1);
+        let sentence = format!("error: could not open the database {}\n", place.path(name).display());
+        assert!(stderr.starts_with(&sentence), "{stderr}");
+        assert!(stderr.contains("Caused by: ") && stderr.contains("\nhint: "), "{stderr}");
+    }
+    let list = ["user", "list", "--database", &place.database("none.db")];
+    assert!(refused(&place.run(&list), 1).contains("there is no database at"));
+    assert!(!place.path("none.db").exists());
+}
+
+#[test]
+fn what_the_command_line_got_wrong_is_exit_code_2() {
+    let place = Place::new();
+    let database = place.database("a.db");
+    let table: [(&[&str], &str); 10] = [
+        (&["serve", "--no-such-flag"], "--no-such-flag"),
+        (&["serve", "--access-ttl", "soon"], "give a duration"),
+        (&["serve", "--refresh-ttl", "0"], "a lifetime is between"),
+        (&["serve", "--listen", "nowhere"], "`nowhere` is no address to listen on"),
+        (&["serve", "--cors-origin", "app.example.com"], "is no origin"),
+        (&["serve", "--database", "a.db"], "a database is given as `sqlite:PATH`"),
+        (&["serve", "--database", "postgres://u:canary@h/d"], "PostgreSQL is not supported by this build yet"),
+        (&["user", "add", "anna", "--database", &database], "--password-stdin"),
+        (&["user", "add", "anna", "--password-stdin", "--database", &database], "the password is empty"),
+        (&["user", "add", " anna", "--password-stdin", "--database", &database], "does not begin or end"),
+    ];
+    for (arguments, sentence) in table {
+        let stderr = refused(&place.run(arguments), 2);
+        assert!(stderr.contains(sentence), "{arguments:?}: {stderr}");
+        assert!(!stderr.contains("canary"), "{stderr}");
+    }
+    assert!(!place.path("a.db").exists());
+    let mut command = place.command(&ANY_PORT);
+    command.env("AUTHCLI_SERVER_ACCESS_TTL", "soon");
+    assert_eq!(command.output().unwrap().status.code(), Some(2), "flags come from the environment too");
+}
+
+#[test]
+fn a_database_without_its_pepper_is_refused() {
+    let place = Place::new();
+    let database = place.database("a.db");
+    let demo = ["serve", "--demo", "--listen", "127.0.0.1:0", "--database", &database];
+    assert_eq!(Program::start(place.command(&demo)).stop().code, Some(0));
+    let pepper = place.path("a.db.pepper");
+    let original = std::fs::read(&pepper).unwrap();
+    assert_eq!(pepper.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+
+    std::fs::remove_file(&pepper).unwrap();
+    assert!(refused(&place.run(&demo), 1).contains("the pepper of this database is missing"));
+    assert!(!pepper.exists(), "a new one would be of no use");
+
+    let mut command = place.command(&demo);
+    command.env("AUTHCLI_SERVER_PEPPER", "bm90IHRoZSByaWdodCBvbmUsIGJ1dCBsb25nIGVub3VnaA==");
+    let stderr = refused(&command.output().unwrap(), 1);
+    assert!(stderr.contains("the pepper does not belong to this database"), "{stderr}");
+    let mut command = place.command(&demo);
+    command.env("AUTHCLI_SERVER_PEPPER", "c2hvcnQ=");
+    assert!(refused(&command.output().unwrap(), 1).contains("at least 32 bytes"));
+
+    std::fs::write(&pepper, &original).unwrap();
+    std::fs::set_permissions(&pepper, std::fs::Permissions::from_mode(0o644)).unwrap();
+    assert!(refused(&place.run(&demo), 1).contains("can be read by others"));
+    std::fs::set_permissions(&pepper, std::fs::Permissions::from_mode(0o600)).unwrap();
+    assert_eq!(Program::start(place.command(&demo)).stop().code, Some(0));
+}
+
+#[test]
+fn the_default_database_lies_in_a_private_directory() {
+    let place = Place::new();
+    let add = place.run_with_input(&["user", "add", "anna", "--password-stdin"], "secret");
+    assert_eq!(add.status.code(), Some(0), "{}", String::from_utf8_lossy(&add.stderr));
+    let mode = |path: &str| place.path(path).metadata().unwrap().permissions().mode() & 0o777;
+    let directory = "home/.local/share/authcli-server";
+    assert_eq!(mode(directory), 0o700);
+    assert_eq!(mode(&format!("{directory}/authcli.db")), 0o600);
+    assert!(place.run(&["migrate"]).status.success());
+    let list = place.run(&["user", "list"]);
+    assert!(String::from_utf8(list.stdout).unwrap().contains("anna"));
+}

@@ -1,0 +1,162 @@
+//! What every store promises: each step repeats its conditions itself, whatever was read and decided before it.
+
+use std::time::Duration;
+
+use authcli_server::domain::{AttemptHash, Generation, SessionId, Username};
+use authcli_server::ports::{NewSession, PepperId, Reuse, Rotation, SessionStore, UserStore as _};
+use authcli_server::store::{Missing, SqliteStore};
+
+use crate::helpers::{TestApp, spawn_app};
+
+const ID: SessionId = SessionId([7; 16]);
+const WINDOW: Duration = Duration::from_secs(30);
+
+/// What makes a session be over.
+const ENDS: [&str; 4] = [
+    "UPDATE sessions SET revoked_at = 1",
+    "UPDATE sessions SET idle_expires_at = created_at",
+    "UPDATE sessions SET absolute_expires_at = created_at",
+    "UPDATE users SET disabled_at = 1",
+];
+
+/// A store with one session of the user `admin`.
+async fn store_with_session() -> (TestApp, SqliteStore) {
+    let app = spawn_app().await;
+    let store = SqliteStore::open(&app.database(), Missing::Refuse).await.unwrap();
+    let user = store.login(&Username::parse("admin").unwrap()).await.unwrap().unwrap();
+    let session = NewSession {
+        id: ID,
+        user_id: user.user_id,
+        epoch: user.epoch,
+        salt: [1; 32],
+        pepper_id: PepperId(1),
+        lifetimes: app.config.lifetimes,
+    };
+    let opened = store.open_session(session).await.unwrap().unwrap();
+    assert_eq!((opened.user_id, opened.generation), (user.user_id, Generation::FIRST));
+    (app, store)
+}
+
+fn attempt(seed: u8) -> AttemptHash {
+    AttemptHash::from_bytes(&[seed; 32]).unwrap()
+}
+
+fn rotation(presented: i64, seed: u8, keyless: bool) -> Rotation {
+    let presented = Generation::new(presented).unwrap();
+    let idle = Duration::from_hours(1);
+    Rotation { session: ID, presented, attempt: attempt(seed), keyless, idle }
+}
+
+fn reuse(presented: i64, seed: u8) -> Reuse {
+    let presented = Generation::new(presented).unwrap();
+    Reuse { session: ID, presented, attempt: attempt(seed), repeat_window: WINDOW }
+}
+
+async fn rotates(store: &SqliteStore, rotation: Rotation) -> bool {
+    store.rotate(rotation).await.unwrap().is_some()
+}
+
+#[tokio::test]
+async fn a_rotation_takes_the_newest_or_a_newer_generation_and_no_older_one() {
+    let (app, store) = store_with_session().await;
+    let rotated = store.rotate(rotation(0, 1, false)).await.unwrap().unwrap();
+    assert_eq!(rotated.generation.number(), 1);
+    assert!(!rotates(&store, rotation(0, 1, false)).await, "not even the same attempt");
+    assert!(rotates(&store, rotation(5, 2, false)).await);
+    assert_eq!(app.db_session::<i64>("generation").await, 6);
+    let state = store.session(ID).await.unwrap().unwrap().state;
+    assert_eq!(state.attempts, [attempt(2), attempt(1)]);
+    assert!(!state.keyless);
+}
+
+#[tokio::test]
+async fn four_attempts_are_remembered_the_latest_first() {
+    let (_app, store) = store_with_session().await;
+    for seed in 0..6 {
+        assert!(rotates(&store, rotation(i64::from(seed), seed, seed == 5)).await);
+    }
+    let state = store.session(ID).await.unwrap().unwrap().state;
+    assert_eq!(state.attempts, [5, 4, 3, 2].map(attempt));
+    assert!(state.keyless);
+}
+
+#[tokio::test]
+async fn a_session_that_is_over_does_not_rotate() {
+    for end in ENDS {
+        let (app, store) = store_with_session().await;
+        app.db_execute(end).await;
+        assert!(!rotates(&store, rotation(0, 1, false)).await, "{end}");
+        assert_eq!(app.db_session::<i64>("generation").await, 0, "{end}");
+    }
+}
+
+#[tokio::test]
+async fn a_rotation_sets_the_idle_end_within_the_absolute_one() {
+    let (app, store) = store_with_session().await;
+    let rotated = store.rotate(rotation(0, 1, false)).await.unwrap().unwrap();
+    assert_eq!(rotated.idle_expires_at.since(rotated.now), Duration::from_hours(1));
+    app.db_execute("UPDATE sessions SET absolute_expires_at = rotated_at + 60000").await;
+    let rotated = store.rotate(rotation(1, 2, false)).await.unwrap().unwrap();
+    assert!(rotated.idle_expires_at.since(rotated.now) <= Duration::from_mins(1));
+}
+
+#[tokio::test]
+async fn only_what_is_reuse_still_revokes_and_only_once() {
+    let (app, store) = store_with_session().await;
+    assert!(!store.revoke_reused(reuse(0, 9)).await.unwrap(), "the newest token");
+    assert!(rotates(&store, rotation(0, 1, false)).await);
+    assert!(!store.revoke_reused(reuse(0, 1)).await.unwrap(), "the same attempt");
+    assert!(rotates(&store, rotation(1, 2, true)).await);
+    assert!(!store.revoke_reused(reuse(1, 9)).await.unwrap(), "without a key, inside the window");
+    assert!(!store.revoke_reused(reuse(0, 1)).await.unwrap(), "a remembered attempt");
+    app.db_execute("UPDATE sessions SET rotated_at = rotated_at + 3600000").await;
+    assert!(!store.revoke_reused(reuse(1, 9)).await.unwrap(), "a negative age");
+    assert!(store.revoke_reused(reuse(0, 9)).await.unwrap(), "two generations back");
+    let row = app.db_session_row().await;
+    assert!(!store.revoke_reused(reuse(0, 9)).await.unwrap(), "once");
+    assert_eq!(row, app.db_session_row().await);
+}
+
+#[tokio::test]
+async fn the_window_closes() {
+    let (app, store) = store_with_session().await;
+    assert!(rotates(&store, rotation(0, 1, true)).await);
+    app.db_age_rotation().await;
+    assert!(store.revoke_reused(reuse(0, 9)).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_session_that_is_over_raises_no_alarm() {
+    for end in ENDS {
+        let (app, store) = store_with_session().await;
+        assert!(rotates(&store, rotation(0, 1, false)).await);
+        assert!(rotates(&store, rotation(1, 2, false)).await);
+        app.db_execute(end).await;
+        assert!(!store.revoke_reused(reuse(0, 9)).await.unwrap(), "{end}");
+    }
+}
+
+#[tokio::test]
+async fn a_session_ends_once() {
+    let (app, store) = store_with_session().await;
+    assert!(store.end_session(ID).await.unwrap());
+    let row = app.db_session_row().await;
+    assert!(!store.end_session(ID).await.unwrap());
+    assert!(!store.end_session(SessionId([8; 16])).await.unwrap());
+    assert_eq!(row, app.db_session_row().await);
+    assert!(!rotates(&store, rotation(0, 1, false)).await);
+}
+
+#[tokio::test]
+async fn a_name_or_number_that_is_taken_stays_taken() {
+    let (_app, store) = store_with_session().await;
+    let hash = store.login(&Username::parse("admin").unwrap()).await.unwrap().unwrap().password_hash;
+    let add = async |name: &str, id| {
+        let name = Username::parse(name).unwrap();
+        store.add_user(&name, &hash, id).await.unwrap().map(|id| id.0)
+    };
+    let first = store.users().await.unwrap()[0].id;
+    assert_eq!(add("admin", None).await, None);
+    assert_eq!(add("other", Some(first)).await, None);
+    assert_eq!(add("other", None).await, Some(3));
+}

@@ -1,0 +1,92 @@
+//! What happens to sessions when something happens to their user, also at the very moment of a login.
+
+use authcli_server::domain::{Lifetimes, SessionId, Username};
+use authcli_server::password::Passwords;
+use authcli_server::ports::{NewSession, PepperId, SessionStore as _, UserStore as _};
+use authcli_server::store::{Missing, SqliteStore};
+use serde_json::json;
+
+use crate::helpers::{CHEAP, TestApp, spawn_app};
+use authcli_server::domain::Password;
+
+fn admin() -> Username {
+    Username::parse("admin").unwrap()
+}
+
+async fn store(app: &TestApp) -> SqliteStore {
+    SqliteStore::open(&app.database(), Missing::Refuse).await.unwrap()
+}
+
+async fn change_password(store: &SqliteStore, password: &str) {
+    let password = Password::presented(password.to_owned());
+    let hash = Passwords::new(CHEAP).unwrap().hash(password).await.unwrap();
+    assert!(store.set_password(&admin(), &hash).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_changed_password_ends_all_sessions_at_once() {
+    let app = spawn_app().await;
+    let login = app.login().await;
+    change_password(&store(&app).await, "new").await;
+    assert_eq!(app.refresh_status(&login.refresh, None).await, 403);
+    assert_eq!(app.protected_status(&login.access).await, 403);
+    let try_login = async |password: &str| {
+        let body = json!({ "username": "admin", "password": password });
+        app.post("/login", &body).await.status().as_u16()
+    };
+    assert_eq!(try_login("123456").await, 401);
+    assert_eq!(try_login("new").await, 200);
+}
+
+#[tokio::test]
+async fn a_disabled_user_is_refused_everywhere() {
+    let app = spawn_app().await;
+    let login = app.login().await;
+    app.db_execute("UPDATE users SET disabled_at = 1").await;
+    assert_eq!(app.refresh_status(&login.refresh, None).await, 403);
+    assert_eq!(app.protected_status(&login.access).await, 403);
+    let body = json!({ "username": "admin", "password": "123456" });
+    assert_eq!(app.post("/login", &body).await.status(), 401);
+    assert_eq!(app.db_session::<i64>("generation").await, 0);
+}
+
+#[tokio::test]
+async fn a_removed_user_takes_its_sessions_along_and_its_number_is_not_given_again() {
+    let app = spawn_app().await;
+    let login = app.login().await;
+    let store = store(&app).await;
+    let user2 = Username::parse("user2").unwrap();
+    assert!(store.remove_user(&user2).await.unwrap());
+    assert!(store.remove_user(&admin()).await.unwrap());
+    assert!(!store.remove_user(&admin()).await.unwrap());
+    assert_eq!(app.refresh_status(&login.refresh, None).await, 403);
+    assert_eq!(app.protected_status(&login.access).await, 403);
+    let hash = Passwords::new(CHEAP).unwrap().hash(Password::presented("x".to_owned())).await.unwrap();
+    let id = store.add_user(&admin(), &hash, None).await.unwrap().unwrap();
+    assert_eq!(id.0, 3);
+    assert_eq!(app.protected_status(&login.access).await, 403);
+}
+
+/// The password is changed between its verification and the opening of the session.
+#[tokio::test]
+async fn a_login_that_verified_the_old_password_opens_no_session() {
+    let app = spawn_app().await;
+    let store = store(&app).await;
+    let verified = store.login(&admin()).await.unwrap().unwrap();
+    let session = |id: u8, epoch| NewSession {
+        id: SessionId([id; 16]),
+        user_id: verified.user_id,
+        epoch,
+        salt: [0; 32],
+        pepper_id: PepperId(1),
+        lifetimes: Lifetimes { ..app.config.lifetimes },
+    };
+    assert!(store.open_session(session(1, verified.epoch)).await.unwrap().is_some());
+    change_password(&store, "new").await;
+    assert!(store.open_session(session(2, verified.epoch)).await.unwrap().is_none());
+    let now = store.login(&admin()).await.unwrap().unwrap();
+    assert!(store.open_session(session(3, now.epoch)).await.unwrap().is_some());
+    app.db_execute("UPDATE users SET disabled_at = 1").await;
+    assert!(store.open_session(session(4, now.epoch)).await.unwrap().is_none());
+    assert!(store.login(&admin()).await.unwrap().is_none());
+}

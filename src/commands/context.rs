@@ -1,0 +1,215 @@
+//! What a command works with: flags, environment and profile made into values. The one place that reads the
+//! environment and names the concrete parts that a session is made of.
+
+use std::env;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use authcli::clock::SystemClock;
+use authcli::error::TokenError;
+use authcli::gate::{Clock, Ending, RefreshGate, Work};
+use authcli::http::{ServerUrl, client_for};
+use authcli::profile::{Configuration, Profile, ProfileError, check_name};
+use authcli::renewal::JsonApi;
+use authcli::store::StoreKind;
+use authcli::token::TokenSet;
+use authcli::{Credential, Session};
+
+use super::Usage;
+use crate::cli::Global;
+use crate::ui::Printer;
+
+const DEFAULT_PROFILE: &str = "default";
+const DEFAULT_SERVER: &str = "http://127.0.0.1:3000";
+
+/// See the module.
+pub(crate) struct Context {
+    pub(crate) printer: Printer,
+    pub(crate) configuration: Configuration,
+    pub(crate) profile_name: String,
+    /// Whether the profile was asked for by name, so that it must be there.
+    profile_was_named: bool,
+    /// A server asked for by flag or environment.
+    server: Option<String>,
+    /// A store asked for by flag.
+    store_flag: Option<StoreKind>,
+    /// All gates in use, so that the way out can wait for them.
+    gates: Vec<RefreshGate>,
+}
+
+/// The tokens that are stored for a profile, and where.
+pub(crate) struct Stored {
+    pub(crate) credential: Credential,
+    pub(crate) tokens: TokenSet,
+    pub(crate) kind: StoreKind,
+}
+
+/// Nobody is logged in. Exit code 7.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NotLoggedIn {
+    #[error("not logged in")]
+    Nowhere { profile: String },
+    #[error("the session has ended: {reason}")]
+    Ended { profile: String, reason: String },
+    #[error("not logged in at {wanted}; this profile is for {bound}")]
+    OtherServer { wanted: String, bound: String },
+}
+
+impl Context {
+    pub(crate) fn new(global: Global, printer: Printer) -> anyhow::Result<Self> {
+        let configuration = Configuration::load(configuration_directory()?)?;
+        let named = global.profile.or_else(|| variable("AUTHCLI_PROFILE"));
+        let profile_was_named = named.is_some();
+        let profile_name = named.unwrap_or_else(|| DEFAULT_PROFILE.into());
+        check_name(&profile_name)?;
+        Ok(Self {
+            printer,
+            configuration,
+            profile_name,
+            profile_was_named,
+            server: global.server.or_else(|| variable("AUTHCLI_SERVER")),
+            store_flag: global.store,
+            gates: Vec::new(),
+        })
+    }
+
+    /// Returns the profile in use, or `None` if it has not been made yet.
+    pub(crate) fn profile(&self) -> Option<&Profile> {
+        self.configuration.profile(&self.profile_name)
+    }
+
+    /// Returns the server to log in at: the one asked for, else the profile's, else the default.
+    pub(crate) fn login_server(&self) -> anyhow::Result<ServerUrl> {
+        let profile = self.profile();
+        let text = match (&self.server, profile.and_then(|profile| profile.server.as_deref())) {
+            (Some(asked), _) => asked,
+            (None, Some(own)) => own,
+            (None, None) => DEFAULT_SERVER,
+        };
+        Ok(ServerUrl::parse(text)?.checked(profile.is_some_and(|profile| profile.allow_http))?)
+    }
+
+    /// Returns the store to log in with: the one asked for by flag, else the profile's, else the environment's, else
+    /// the keyring.
+    pub(crate) fn login_store(&self) -> anyhow::Result<StoreKind> {
+        if let Some(kind) = self.store_flag.or_else(|| self.profile().and_then(|profile| profile.store)) {
+            return Ok(kind);
+        }
+        match variable("AUTHCLI_STORE") {
+            Some(text) => Ok(text.parse().map_err(|error| Usage::new(format!("AUTHCLI_STORE: {error}")))?),
+            None => Ok(StoreKind::Keyring),
+        }
+    }
+
+    /// Returns the stored session of the profile in use, if its server is the one asked for.
+    pub(crate) async fn stored(&self) -> anyhow::Result<Stored> {
+        let stored = self.stored_anywhere().await?;
+        if let Some(asked) = &self.server {
+            let asked = ServerUrl::parse(asked)?;
+            let bound = stored.server()?;
+            if asked.origin() != bound.origin() {
+                let (wanted, bound) = (asked.origin_text(), bound.origin_text());
+                return Err(NotLoggedIn::OtherServer { wanted, bound }.into());
+            }
+        }
+        Ok(stored)
+    }
+
+    async fn stored_anywhere(&self) -> anyhow::Result<Stored> {
+        let Some(profile) = self.profile() else {
+            if self.profile_was_named {
+                return Err(ProfileError::Unknown(self.profile_name.clone()).into());
+            }
+            return Err(self.not_logged_in());
+        };
+        self.check_pinned_store(profile)?;
+        let Some((credential, kind)) = self.credential_of(profile) else {
+            return Err(self.not_logged_in());
+        };
+        match credential.load().await? {
+            Some(tokens) => Ok(Stored { credential, tokens, kind }),
+            None => match credential.ended().await.map(|ended| ended.how) {
+                Some(Ending::Refused(reason)) => {
+                    Err(NotLoggedIn::Ended { profile: self.profile_name.clone(), reason }.into())
+                }
+                Some(Ending::LoggedOut) | None => Err(self.not_logged_in()),
+            },
+        }
+    }
+
+    /// Returns the credential that `profile` names.
+    pub(crate) fn credential_of(&self, profile: &Profile) -> Option<(Credential, StoreKind)> {
+        let kind = profile.store?;
+        let id = profile.credential.as_deref()?;
+        Some((Credential::open(self.configuration.directory(), id, kind), kind))
+    }
+
+    fn check_pinned_store(&self, profile: &Profile) -> Result<(), Usage> {
+        match (self.store_flag, profile.store) {
+            (Some(asked), Some(pinned)) if asked != pinned => Err(Usage::with_hint(
+                format!("profile `{}` keeps its tokens in the {pinned} store, not {asked}", self.profile_name),
+                format!("to move them, run `authcli login --store {asked}`"),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Opens the stored session for requests.
+    pub(crate) async fn open_session(&mut self, work: Work) -> anyhow::Result<Session> {
+        let stored = self.stored().await?;
+        let bound = stored.server()?;
+        let profile_allows = self.profile().is_some_and(|profile| profile.allow_http);
+        // Another path on the same origin is allowed; the tokens are for the origin.
+        let server = match &self.server {
+            Some(asked) => ServerUrl::parse(asked)?,
+            None => bound,
+        }
+        .checked(profile_allows)?;
+        let client = client_for(&server).context("could not set up the HTTP client")?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let renewal = Arc::new(JsonApi::new(client.clone(), Arc::clone(&clock)));
+        let gate = RefreshGate::new(stored.tokens, stored.credential.ports(renewal, clock), work);
+        self.gates.push(gate.clone());
+        Ok(Session::new(gate, client, server))
+    }
+
+    /// Waits for refreshes that are under way.
+    pub(crate) async fn settle(&self) -> Result<(), anyhow::Error> {
+        for gate in &self.gates {
+            gate.close().await.map_err(Unsaved)?;
+        }
+        Ok(())
+    }
+
+    fn not_logged_in(&self) -> anyhow::Error {
+        NotLoggedIn::Nowhere { profile: self.profile_name.clone() }.into()
+    }
+}
+
+impl Stored {
+    /// Returns the server that the tokens are for.
+    pub(crate) fn server(&self) -> anyhow::Result<ServerUrl> {
+        Ok(ServerUrl::from_stored(&self.tokens.server)?)
+    }
+}
+
+/// The new tokens of a refresh could not be saved before the program ended. Exit code 8.
+#[derive(Debug, thiserror::Error)]
+#[error("the refreshed tokens could not be saved; a new login may be needed")]
+pub(crate) struct Unsaved(#[source] pub(crate) Arc<TokenError>);
+
+/// An empty variable counts as none, as in most programs.
+fn variable(name: &str) -> Option<String> {
+    env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+fn configuration_directory() -> anyhow::Result<PathBuf> {
+    if let Some(directory) = variable("AUTHCLI_CONFIG_DIR") {
+        // Absolute, so that messages name a place that can be found.
+        return std::path::absolute(&directory).with_context(|| format!("AUTHCLI_CONFIG_DIR is `{directory}`"));
+    }
+    let directories = directories::ProjectDirs::from("", "", "authcli")
+        .ok_or_else(|| Usage::new("there is no home directory; set AUTHCLI_CONFIG_DIR"))?;
+    Ok(directories.config_dir().to_owned())
+}

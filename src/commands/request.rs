@@ -1,0 +1,67 @@
+//! From typed options to a request.
+
+use authcli::Session;
+use authcli::session::{FinalRefusal, Request};
+use reqwest::Method;
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+
+use super::Usage;
+use crate::cli::RequestArgs;
+
+/// Returns the request that `args` describe.
+pub(crate) fn request(session: &Session, method: Method, path: &str, args: &RequestArgs) -> anyhow::Result<Request> {
+    Ok(Request { method, url: session.server().join(path)?, headers: headers(&args.headers)?, timeout: args.timeout })
+}
+
+fn headers(lines: &[String]) -> Result<HeaderMap, Usage> {
+    let mut headers = HeaderMap::with_capacity(lines.len());
+    for line in lines {
+        // Only the name is ever repeated in a message: the value may be a secret.
+        let Some((name, value)) = line.split_once(':') else {
+            return Err(Usage::new("a header must read `Name: value`"));
+        };
+        let name = HeaderName::try_from(name.trim())
+            .map_err(|_| Usage::new("a header's name holds characters that no header name may hold"))?;
+        if name == AUTHORIZATION {
+            return Err(Usage::with_hint(
+                "`Authorization` is set by authcli",
+                "to call an API with a header of your own, use another program",
+            ));
+        }
+        let value = HeaderValue::try_from(value.trim()).map_err(|_| {
+            Usage::new(format!("the value of header `{name}` holds characters that no header may hold"))
+        })?;
+        headers.append(name, value);
+    }
+    Ok(headers)
+}
+
+/// Returns what a person can make of a refusal that another refresh would not mend.
+pub(crate) fn hint(refusal: FinalRefusal) -> &'static str {
+    match refusal {
+        FinalRefusal::FreshToken => "refused with a token refreshed just now; the account may lack the right",
+        FinalRefusal::InsufficientScope => "the server says that the token lacks a scope",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_are_read_as_people_type_them() {
+        let read = headers(&["Accept:application/json".into(), "X-Empty:".into(), "X-A: 1".into(), "x-a: 2:3".into()]);
+        let read = read.unwrap();
+        assert_eq!(read["accept"], "application/json");
+        assert_eq!(read["x-empty"], "");
+        assert_eq!(read.get_all("x-a").iter().collect::<Vec<_>>(), ["1", "2:3"]);
+    }
+
+    #[test]
+    fn bad_headers_are_refused_without_showing_their_value() {
+        for line in ["canary", "Bad Name: canary", ": canary", "X: can\nary", "authorization: Bearer canary"] {
+            let message = headers(&[line.into()]).unwrap_err().to_string();
+            assert!(!message.contains("canary"), "{message}");
+        }
+    }
+}

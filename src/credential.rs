@@ -1,0 +1,169 @@
+//! One credential: its store, its lock, and what login and logout do with them.
+//!
+//! Login and logout save under the same lock as refreshes do, so no refresh can bring back a session that was logged
+//! out, or overwrite one that has just been made. Their network part lies outside the lock.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use url::Url;
+
+use crate::error::{StoreError, TokenError};
+use crate::expiry::Lifetime;
+use crate::gate::{Clock, Ended, Ending, Held, Ports, Rendezvous as _, Renewal, Stamp, TokenStore};
+use crate::lock::ProcessLock;
+use crate::store::StoreKind;
+use crate::token::{AttemptKey, Generation, IssuedTokens, RandomnessMissing, Secret, SessionId, TokenSet, random_text};
+
+/// Longer than any refresh can hold the lock.
+const LOCK_BOUND: Duration = Duration::from_secs(45);
+
+/// Where one login is kept, and where processes that use it meet.
+#[derive(Clone)]
+pub struct Credential {
+    store: Arc<dyn TokenStore>,
+    rendezvous: ProcessLock,
+}
+
+/// What a login brings, apart from what the server issued.
+#[derive(Clone, Debug)]
+pub struct NewSession {
+    /// The API that the tokens are for.
+    pub server: Url,
+    /// Where they are renewed.
+    pub refresh_endpoint: Url,
+    /// Where the session is revoked.
+    pub revocation_endpoint: Option<Url>,
+    /// Who logged in.
+    pub account: Option<String>,
+    /// What the server issued.
+    pub issued: IssuedTokens,
+    /// When that arrived.
+    pub received_at: Timestamp,
+}
+
+impl Credential {
+    /// The credential `id` of the `configuration` directory, kept in a store of `kind`. Nothing is read or written yet.
+    pub fn open(configuration: &Path, id: &str, kind: StoreKind) -> Self {
+        Self { store: kind.open(configuration, id), rendezvous: ProcessLock::new(configuration, id) }
+    }
+
+    /// Draws the id of a new credential. It is random, so that nothing in a keyring or directory tells accounts apart.
+    pub fn random_id() -> Result<String, RandomnessMissing> {
+        random_text::<16>()
+    }
+
+    /// Returns the stored tokens, if any.
+    pub async fn load(&self) -> Result<Option<TokenSet>, StoreError> {
+        self.store.load().await
+    }
+
+    /// Returns how the session that stood here last ended, if nothing is stored because it ended.
+    pub async fn ended(&self) -> Option<Ended> {
+        self.rendezvous.stamp().await?.ended
+    }
+
+    /// Returns a gate's ports for this credential.
+    pub fn ports(&self, renewal: Arc<dyn Renewal>, clock: Arc<dyn Clock>) -> Ports {
+        Ports { store: Arc::clone(&self.store), rendezvous: Arc::new(self.rendezvous.clone()), renewal, clock }
+    }
+
+    /// Proves that a store of `kind` keeps what it is given: writes, reads and deletes an entry of its own.
+    pub async fn prove_store(configuration: &Path, kind: StoreKind) -> Result<(), TokenError> {
+        let id = Self::random_id().map_err(no_randomness)?;
+        let store = kind.open(configuration, &id);
+        // Nobody else can know this id, so there is nobody to lock out.
+        let alone = Held::new(());
+        store.save(&alone, &throw_away_entry().map_err(no_randomness)?).await?;
+        let kept = store.load().await;
+        store.clear(&alone).await?;
+        match kept? {
+            Some(_) => Ok(()),
+            None => Err(TokenError::Store(StoreError::Damaged {
+                place: format!("the {kind} store"),
+                what: "a write was not kept".into(),
+            })),
+        }
+    }
+
+    /// Saves a new session over whatever stood before, and returns that.
+    pub async fn replace(&self, new: NewSession) -> Result<Option<TokenSet>, TokenError> {
+        let session = SessionId::random().map_err(no_randomness)?;
+        let attempt_key = AttemptKey::random().map_err(no_randomness)?;
+        let held = self.rendezvous.lock_within(LOCK_BOUND).await?;
+        // An entry that cannot be understood is what a new login is there to replace; but one of a newer version is not
+        // ours to overwrite.
+        let before = match self.store.load().await {
+            Ok(before) => before,
+            Err(StoreError::Damaged { .. }) => None,
+            Err(error) => return Err(error.into()),
+        };
+        let stamped = self.rendezvous.stamp().await.map(|stamp| stamp.generation);
+        let last = before.as_ref().map(|tokens| tokens.generation).max(stamped);
+        let tokens = TokenSet {
+            session,
+            generation: last.map_or(Generation::FIRST, Generation::next),
+            server: new.server,
+            refresh_endpoint: new.refresh_endpoint,
+            revocation_endpoint: new.revocation_endpoint,
+            account: new.account,
+            access_token: new.issued.access_token,
+            refresh_token: new.issued.refresh_token,
+            attempt_key,
+            received_at: new.received_at,
+            access_lifetime: new.issued.access_lifetime,
+            refresh_lifetime: new.issued.refresh_lifetime,
+        };
+        self.store.save(&held, &tokens).await?;
+        self.rendezvous.set_stamp(&held, &Stamp::of(&tokens)).await?;
+        Ok(before)
+    }
+
+    /// Forgets the session that `known` belongs to, and leaves word for processes that still use it. A session that
+    /// somebody made since is left alone.
+    pub async fn forget(&self, known: &TokenSet, now: Timestamp) -> Result<(), TokenError> {
+        let held = self.rendezvous.lock_within(LOCK_BOUND).await?;
+        let Some(stored) = self.store.load().await? else {
+            return Ok(());
+        };
+        if stored.session != known.session {
+            return Ok(());
+        }
+        let ended = Some(Ended { at: now, how: Ending::LoggedOut });
+        self.rendezvous.set_stamp(&held, &Stamp { ended, ..Stamp::of(&stored) }).await?;
+        Ok(self.store.clear(&held).await?)
+    }
+
+    /// Removes whatever is stored, also what cannot be understood.
+    pub async fn discard(&self) -> Result<(), TokenError> {
+        let held = self.rendezvous.lock_within(LOCK_BOUND).await?;
+        Ok(self.store.clear(&held).await?)
+    }
+}
+
+fn no_randomness(missing: RandomnessMissing) -> TokenError {
+    TokenError::Misconfigured { cause: Arc::new(missing) }
+}
+
+/// An entry that no server knows, to try a store with.
+fn throw_away_entry() -> Result<TokenSet, RandomnessMissing> {
+    // A fixed address that parses, and cannot be connected to: port 0.
+    #[expect(clippy::expect_used, reason = "the text is a constant and a URL")]
+    let nowhere = Url::parse("http://127.0.0.1:0/").expect("a constant URL");
+    Ok(TokenSet {
+        session: SessionId::random()?,
+        generation: Generation::FIRST,
+        server: nowhere.clone(),
+        refresh_endpoint: nowhere,
+        revocation_endpoint: None,
+        account: Some("store check".into()),
+        access_token: Secret::new("none"),
+        refresh_token: None,
+        attempt_key: AttemptKey::random()?,
+        received_at: Timestamp::UNIX_EPOCH,
+        access_lifetime: Lifetime::UNKNOWN,
+        refresh_lifetime: Lifetime::UNKNOWN,
+    })
+}

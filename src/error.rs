@@ -1,0 +1,173 @@
+//! What can go wrong on the way to a live token, told by what the caller does next.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+/// An error from below, shared by all whom it concerns.
+pub type Cause = Arc<dyn std::error::Error + Send + Sync>;
+
+/// Why no live token could be had. All who waited for one refresh share the same error.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TokenError {
+    /// Nobody is logged in. Log in.
+    #[error("not logged in")]
+    NotLoggedIn,
+
+    /// The server refused to renew the session, now or earlier. Log in again; nothing else helps.
+    #[error("the session has ended: {reason}")]
+    SessionEnded {
+        /// What the server said, or when it was said.
+        reason: String,
+        /// When it was refused.
+        since: Option<Timestamp>,
+    },
+
+    /// Somebody logged in as someone else, or logged out, while this program ran. Its tokens are no longer this
+    /// program's to use: start it again.
+    #[error("account changed: another login replaced the session that this program was using")]
+    AccountChanged,
+
+    /// The server could not be asked, or gave no usable answer. The session stands: try again later.
+    #[error("could not refresh the session")]
+    Unavailable {
+        /// What happened.
+        #[source]
+        cause: Cause,
+        /// How long the server asked to be left alone.
+        retry_after: Option<Duration>,
+    },
+
+    /// The endpoint is not what the profile takes it for. Mend the profile or the server; the session stands.
+    #[error("could not refresh the session")]
+    Misconfigured {
+        /// What does not fit.
+        #[source]
+        cause: Cause,
+    },
+
+    /// The store could not be read or written. The session stands as it was stored last.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+
+    /// Another process holds the refresh lock for longer than a refresh can take. The session stands: see what that
+    /// process does.
+    #[error("another process{} has held the refresh lock {} for more than {} s", holder.map(|pid| format!(" (pid {pid})")).unwrap_or_default(), path.display(), waited.as_secs())]
+    LockBusy {
+        /// The holder, where it said who it is.
+        holder: Option<u32>,
+        /// The lock file.
+        path: PathBuf,
+        /// How long was waited.
+        waited: Duration,
+    },
+
+    /// The lock file cannot be locked at all. Nothing is refreshed without it: keep the configuration on a file system
+    /// with locks.
+    #[error("could not lock {}", path.display())]
+    LockFailed {
+        /// The lock file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: Arc<std::io::Error>,
+    },
+
+    /// The server refused a token that was fresh and had been refreshed a moment ago. More refreshes would not help:
+    /// the refusal stands.
+    #[error("the server refused a token that was refreshed a moment ago")]
+    RefusalStands,
+
+    /// The refresh ended without a result, because of a fault in this program. The session stands.
+    #[error("the refresh ended without a result; this is a fault in authcli")]
+    FlightLost,
+}
+
+impl TokenError {
+    /// Returns whether the old token may still be used while it lives: the session stands, only its renewal failed.
+    pub fn leaves_session_usable(&self) -> bool {
+        matches!(
+            self,
+            Self::Unavailable { .. }
+                | Self::Misconfigured { .. }
+                | Self::Store(_)
+                | Self::LockBusy { .. }
+                | Self::LockFailed { .. }
+                | Self::FlightLost
+        )
+    }
+}
+
+/// Why a store could not do its work. Every one is exit code 8.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// There is no keyring to talk to, or it denied access. Unlock it, or log in with the file store.
+    #[error("the OS keyring is not available")]
+    NoKeyring(#[source] Cause),
+    /// The keyring did not answer in time. It may be locked or hung.
+    #[error("the OS keyring did not answer within {} s", .0.as_secs())]
+    KeyringSilent(Duration),
+    /// The keyring answered with an error.
+    #[error("could not {action} the keyring entry")]
+    Keyring {
+        /// What was tried.
+        action: &'static str,
+        /// Why not.
+        #[source]
+        cause: Cause,
+    },
+    /// A file of the store could not be read or written.
+    #[error("could not {action} {}", path.display())]
+    File {
+        /// What was tried.
+        action: &'static str,
+        /// With which file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        cause: Arc<std::io::Error>,
+    },
+    /// A file or directory is not safe to keep tokens in. It was left alone: mend it as the text says.
+    #[error("{} is not safe to keep tokens in: {why}", path.display())]
+    Unsafe {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong and what to do.
+        why: String,
+    },
+    /// The entry is there but cannot be understood. Log in again to replace it.
+    #[error("the token entry in {place} is damaged: {what}")]
+    Damaged {
+        /// Which store.
+        place: String,
+        /// What is wrong with it; never its content.
+        what: String,
+    },
+    /// A newer authcli wrote the entry. Use that one; this one will not overwrite it.
+    #[error("the token entry in {place} is of version {found}; this authcli knows versions up to {known}")]
+    NewerVersion {
+        /// Which store.
+        place: String,
+        /// Its version.
+        found: u64,
+        /// Ours.
+        known: u64,
+    },
+    /// The store shows an older state than one that was already reached, so a renewal from it could end the session.
+    #[error("{place} shows generation {found} of the session, but generation {expected} was saved before")]
+    Behind {
+        /// Which store.
+        place: String,
+        /// What it shows.
+        found: u64,
+        /// What it should show at least.
+        expected: u64,
+    },
+    /// The thread that talks to the store is gone, because of a fault in this program.
+    #[error("the store stopped working; this is a fault in authcli")]
+    Stopped,
+}

@@ -1,0 +1,294 @@
+//! One flight: renew the tokens once for all processes that share the credential.
+//!
+//! The order is what keeps a session alive: the process lock, then the store read *again*, then a decision from what
+//! was read (never from what was known before), then the request, then the save, then the stamp, and only then the
+//! lock is let go. A flight runs in a task of its own; nobody who waits for it can cancel it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::time::{Instant, sleep, timeout};
+use tracing::debug;
+
+use super::Ports;
+use super::core::{Arrival, Outcome};
+use super::decide::{self, Plan, Want};
+use super::ports::{Held, LockFault, RenewalError};
+use super::stamp::{self, Ended, Ending, Failure, Renewing, Stamp};
+use crate::error::TokenError;
+use crate::token::{AttemptKey, IssuedTokens, TokenSet};
+
+/// How long a flight waits for another process's. It is longer than that one can take.
+const LOCK_BOUND: Duration = Duration::from_secs(45);
+/// How long the renewal itself may take, tries and pauses included.
+const RENEWAL_BOUND: Duration = Duration::from_secs(30);
+const SHORTEST_POLL: Duration = Duration::from_millis(20);
+const LONGEST_POLL: Duration = Duration::from_millis(100);
+/// How often a store that shows less than it should is read again, and how far apart.
+const REREADS: u32 = 4;
+const REREAD_PAUSE: Duration = Duration::from_millis(50);
+
+/// What a flight brought back.
+pub(super) struct Flown {
+    pub(super) arrival: Arrival,
+    /// Whether this flight renewed the tokens or took over another process's.
+    pub(super) source: Option<Source>,
+    /// Tokens that could not be saved, with the lock that stays held until they are.
+    pub(super) unsaved: Option<Unsaved>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Source {
+    Renewed,
+    Adopted,
+}
+
+/// New tokens that the store did not take. They are the only good ones left, so the lock is not let go.
+pub(super) struct Unsaved {
+    pub(super) held: Held,
+    pub(super) tokens: Arc<TokenSet>,
+    pub(super) error: Arc<TokenError>,
+}
+
+impl Unsaved {
+    /// Tries again to save; gives back the lock that was held for it.
+    pub(super) async fn save(self, ports: &Ports) -> Result<Held, Self> {
+        let saved = async {
+            ports.store.save(&self.held, &self.tokens).await?;
+            ports.rendezvous.set_stamp(&self.held, &Stamp::of(&self.tokens)).await
+        };
+        match saved.await {
+            Ok(()) => Ok(self.held),
+            Err(error) => Err(Self { error: Arc::new(error.into()), ..self }),
+        }
+    }
+}
+
+impl Flown {
+    fn with(outcome: Outcome) -> Self {
+        Self { arrival: Arrival { outcome, remember: None, refused_at: None }, source: None, unsaved: None }
+    }
+
+    fn adopted(tokens: TokenSet) -> Self {
+        debug!(generation = tokens.generation.number(), "adopted the tokens that another process got");
+        Self { source: Some(Source::Adopted), ..Self::with(Ok(Arc::new(tokens))) }
+    }
+
+    fn failed(error: TokenError) -> Self {
+        Self::with(Err(Arc::new(error)))
+    }
+
+    fn still_unsaved(parked: Unsaved) -> Self {
+        let outcome = Err(Arc::clone(&parked.error));
+        Self { unsaved: Some(parked), ..Self::with(outcome) }
+    }
+}
+
+/// Flies: returns tokens newer than `memory`, or why there are none. `parked` is what an earlier flight could not save,
+/// with its lock; `closing` is set when nobody needs a flight any more that has not got the lock yet.
+pub(super) async fn fly(
+    ports: &Ports,
+    memory: &TokenSet,
+    want: Want,
+    parked: Option<Unsaved>,
+    closing: &AtomicBool,
+) -> Flown {
+    debug!(generation = memory.generation.number(), ?want, "refresh wanted");
+    let held = match parked {
+        Some(parked) => match parked.save(ports).await {
+            Ok(held) => held,
+            Err(parked) => return Flown::still_unsaved(parked),
+        },
+        None => match lock(ports, memory, want, closing).await {
+            Ok(held) => held,
+            Err(flown) => return *flown,
+        },
+    };
+    let stamp = ports.rendezvous.stamp().await;
+    let (from, save_first) = match reload(ports, memory, stamp.as_ref(), want).await {
+        Ok(Plan::Renew { from, save_first }) => (from, save_first),
+        Ok(Plan::Adopt(tokens)) if tokens.is_newer_than(memory) => return Flown::adopted(tokens),
+        Ok(Plan::Adopt(tokens)) => return Flown::with(Ok(Arc::new(tokens))),
+        Ok(Plan::Fail(error) | Plan::Reread(error)) | Err(error) => {
+            let mut flown = Flown::failed(error);
+            flown.arrival.refused_at = stamp.and_then(|stamp| stamp.about(memory)).and_then(|stamp| stamp.refused_at);
+            return flown;
+        }
+    };
+    let stamp = stamp.and_then(|stamp| stamp.about(memory)).unwrap_or_else(|| Stamp::of(&from));
+    if save_first && let Err(error) = ports.store.save(&held, &from).await {
+        return unsaved(held, from, error.into());
+    }
+    renew(ports, held, from, stamp, want).await
+}
+
+/// Takes the process lock, or finds out without it that another process did the work or failed at it.
+async fn lock(ports: &Ports, memory: &TokenSet, want: Want, closing: &AtomicBool) -> Result<Held, Box<Flown>> {
+    let start = Instant::now();
+    let mut told = false;
+    loop {
+        match ports.rendezvous.try_lock().await {
+            Ok(Some(held)) => return Ok(held),
+            Ok(None) => {}
+            Err(LockFault { path, cause }) => {
+                return Err(Box::new(Flown::failed(TokenError::LockFailed { path, cause })));
+            }
+        }
+        if !told {
+            told = true;
+            debug!("waiting for another process's refresh");
+        }
+        if let Some(flown) = settled_elsewhere(ports, memory, want).await {
+            return Err(Box::new(flown));
+        }
+        let waited = start.elapsed();
+        if waited >= LOCK_BOUND || closing.load(Ordering::Relaxed) {
+            let holder = ports.rendezvous.holder().await;
+            let error = TokenError::LockBusy { holder: holder.pid, path: holder.path, waited };
+            return Err(Box::new(Flown::failed(error)));
+        }
+        // Jittered, so that a crowd of processes does not come back in step.
+        let pause = rand::random_range(SHORTEST_POLL..LONGEST_POLL);
+        sleep(pause.min(LOCK_BOUND.saturating_sub(waited))).await;
+    }
+}
+
+/// Looks at the stamp without the lock. Where it tells that the holder has finished, what it saved is read, so that
+/// sixty waiters do not take the lock one after the other for nothing.
+async fn settled_elsewhere(ports: &Ports, memory: &TokenSet, want: Want) -> Option<Flown> {
+    let stamp = ports.rendezvous.stamp().await?.about(memory)?;
+    let now = ports.clock.now();
+    if let Some(failure) = stamp.standing_failure(memory.generation, now) {
+        return Some(Flown::failed(decide::remembered(failure, now)));
+    }
+    if stamp.generation <= memory.generation {
+        return None;
+    }
+    let stored = ports.store.load().await.ok()??;
+    (stored.is_newer_than(memory) && want.is_met_by(&stored, now)).then(|| Flown::adopted(stored))
+}
+
+/// Reads the store again under the lock and decides from that alone.
+async fn reload(ports: &Ports, memory: &TokenSet, stamp: Option<&Stamp>, want: Want) -> Result<Plan, TokenError> {
+    let mut tries = 0;
+    loop {
+        let stored = ports.store.load().await?;
+        let plan = decide::plan(memory, stored, stamp, want, ports.clock.now());
+        if !matches!(plan, Plan::Reread(_)) || tries == REREADS {
+            return Ok(plan);
+        }
+        tries += 1;
+        sleep(REREAD_PAUSE).await;
+    }
+}
+
+async fn renew(ports: &Ports, held: Held, from: TokenSet, mut stamp: Stamp, want: Want) -> Flown {
+    let started = ports.clock.now();
+    let refused_at = want.doubts_fresh_token(&from, started).then_some(started).or(stamp.refused_at);
+    // Whatever can fail without the network fails before the only copy of the refresh token is spent.
+    let next_key = match AttemptKey::random() {
+        Ok(key) => key,
+        Err(missing) => {
+            return Flown::failed(TokenError::Misconfigured { cause: Arc::new(missing) });
+        }
+    };
+    stamp.renewing = Some(Renewing { pid: std::process::id(), since: started });
+    let ready = async {
+        ports.store.prove_writable(&held).await?;
+        ports.rendezvous.set_stamp(&held, &stamp).await
+    };
+    if let Err(error) = ready.await {
+        return Flown::failed(error.into());
+    }
+    let answer = match timeout(RENEWAL_BOUND, ports.renewal.renew(&from)).await {
+        Ok(answer) => answer,
+        Err(_) => Err(RenewalError::Transient { cause: Arc::new(TimedOut), retry_after: None }),
+    };
+    let mut flown = match answer {
+        Ok(issued) => keep(ports, held, &from, issued, refused_at, next_key).await,
+        Err(error) => refused_or_failed(ports, held, &from, stamp, error).await,
+    };
+    flown.arrival.refused_at = refused_at;
+    flown
+}
+
+/// Saves what was issued, then says so in the stamp; the lock goes with the end of this function.
+async fn keep(
+    ports: &Ports,
+    held: Held,
+    from: &TokenSet,
+    issued: IssuedTokens,
+    refused_at: Option<Timestamp>,
+    next_key: AttemptKey,
+) -> Flown {
+    let tokens = from.succeeded_by(issued, ports.clock.now(), next_key);
+    if let Err(error) = ports.store.save(&held, &tokens).await {
+        let mut flown = unsaved(held, tokens, error.into());
+        flown.source = Some(Source::Renewed);
+        return flown;
+    }
+    let stamp = Stamp { refused_at, ..Stamp::of(&tokens) };
+    if let Err(error) = ports.rendezvous.set_stamp(&held, &stamp).await {
+        // The tokens are safe; without the stamp other processes merely read the store once more.
+        debug!(%error, "could not write the stamp");
+    }
+    debug!(generation = tokens.generation.number(), "refreshed");
+    Flown { source: Some(Source::Renewed), ..Flown::with(Ok(Arc::new(tokens))) }
+}
+
+async fn refused_or_failed(ports: &Ports, held: Held, from: &TokenSet, mut stamp: Stamp, error: RenewalError) -> Flown {
+    let now = ports.clock.now();
+    stamp.renewing = None;
+    let (what, retry_after, error) = match error {
+        RenewalError::SessionEnded { reason } => return ended(ports, held, from, stamp, reason, now).await,
+        RenewalError::Transient { cause, retry_after } => {
+            (cause.to_string(), retry_after, TokenError::Unavailable { cause, retry_after })
+        }
+        RenewalError::Misconfigured { cause } => (cause.to_string(), None, TokenError::Misconfigured { cause }),
+    };
+    let memory = stamp::failure_memory(retry_after, now);
+    stamp.failure = Some(Failure { generation: from.generation, at: now, until: memory.end, what });
+    if let Err(error) = ports.rendezvous.set_stamp(&held, &stamp).await {
+        debug!(%error, "could not write the stamp");
+    }
+    let mut flown = Flown::failed(error);
+    flown.arrival.remember = Some(memory);
+    flown
+}
+
+/// The server refused to renew. Another process may have renewed all the same (one that shares the store but not the
+/// lock): then its tokens stand. Only if the very save that was refused is still there is it cleared.
+async fn ended(ports: &Ports, held: Held, from: &TokenSet, mut stamp: Stamp, reason: String, now: Timestamp) -> Flown {
+    match ports.store.load().await {
+        Ok(Some(stored)) if stored.is_newer_than(from) => return Flown::adopted(stored),
+        Ok(Some(stored)) if stored.is_same_save(from) => {}
+        Ok(Some(_)) => return Flown::failed(TokenError::AccountChanged),
+        Ok(None) => return Flown::failed(TokenError::SessionEnded { reason, since: None }),
+        Err(error) => return Flown::failed(error.into()),
+    }
+    debug!(%reason, "the session has ended");
+    // The tombstone first: a crash between the two leaves an entry that nobody tries to renew.
+    stamp.ended = Some(Ended { at: now, how: Ending::Refused(reason.clone()) });
+    let cleared = async {
+        ports.rendezvous.set_stamp(&held, &stamp).await?;
+        ports.store.clear(&held).await
+    };
+    if let Err(error) = cleared.await {
+        debug!(%error, "could not clear the ended session");
+    }
+    Flown::failed(TokenError::SessionEnded { reason, since: None })
+}
+
+fn unsaved(held: Held, tokens: TokenSet, error: TokenError) -> Flown {
+    debug!(generation = tokens.generation.number(), %error, "the new tokens could not be saved");
+    let tokens = Arc::new(tokens);
+    let unsaved = Unsaved { held, tokens: Arc::clone(&tokens), error: Arc::new(error) };
+    Flown { unsaved: Some(unsaved), ..Flown::with(Ok(tokens)) }
+}
+
+/// The time for the whole renewal ran out.
+#[derive(Debug, thiserror::Error)]
+#[error("no answer came within {} s", RENEWAL_BOUND.as_secs())]
+struct TimedOut;

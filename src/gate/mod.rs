@@ -1,0 +1,239 @@
+//! The refresh gate: one refresh for all who need one, in this process and in all others.
+//!
+//! # What it guarantees
+//!
+//! 1. **One refresh a generation.** However many tasks and processes find the tokens stale or refused, one of them
+//!    sends one refresh; all get its result.
+//! 2. **No straggler refreshes.** A refusal of a token that has been replaced meanwhile is answered with the current
+//!    one, however late it arrives. No window of time is involved: generations are compared.
+//! 3. **Nobody cancels a refresh.** It runs in a task of its own; dropping any waiter, even the first, changes nothing.
+//! 4. **Nothing newer is lost.** Every save, adoption and clearing compares session and generation under the process
+//!    lock, after the store was read again. Without the lock nothing is refreshed.
+//! 5. **Failures are shared.** All who waited get the same error, and who comes within the next second (or the server's
+//!    `Retry-After`) gets it too, without a call.
+//!
+//! # What it does not do
+//!
+//! It knows no HTTP, no keyring, no files: those come as [ports](Ports). It does not judge answers; whoever sent the
+//! request says that it was refused.
+
+mod core;
+mod decide;
+mod flight;
+mod ports;
+mod stamp;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::Mutex;
+use tracing::debug;
+
+use self::core::{Core, Landing, Outcome, Step, Takeoff};
+use self::decide::Want;
+use self::flight::{Source, Unsaved, fly};
+pub use self::ports::{Clock, Held, LockFault, LockHolder, Rendezvous, Renewal, RenewalError, TokenStore};
+pub use self::stamp::{Ended, Ending, Failure, Renewing, Stamp};
+use crate::error::TokenError;
+use crate::expiry;
+use crate::token::{Generation, TokenSet};
+
+/// What a gate works with.
+pub struct Ports {
+    /// Where the credential is kept.
+    pub store: Arc<dyn TokenStore>,
+    /// Where processes that share it meet.
+    pub rendezvous: Arc<dyn Rendezvous>,
+    /// How it is renewed.
+    pub renewal: Arc<dyn Renewal>,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// Whether a program works for a moment or for long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// A call or two: tokens are renewed when they are at their end.
+    Short,
+    /// Many calls over a while: tokens are renewed in the background in the last quarter of their life, so that no call
+    /// waits.
+    Long,
+}
+
+/// The shared gate of one session. Cloning is cheap; all clones are the same gate.
+#[derive(Clone)]
+pub struct RefreshGate {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    core: Arc<Core>,
+    ports: Ports,
+    work: Work,
+    /// What a flight could not save, with the process lock. An async mutex: it is held across the retried save, so that
+    /// nobody takes off from a state that is about to change.
+    parked: Mutex<Option<Unsaved>>,
+    /// Set on the way out: a flight that still waits for the lock has sent nothing and may give up.
+    closing: AtomicBool,
+    refreshes: AtomicU64,
+    adoptions: AtomicU64,
+}
+
+/// How often the gate renewed, or did not have to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GateCounts {
+    /// Refreshes that this process sent and that succeeded.
+    pub refreshes: u64,
+    /// Newer tokens that were taken over from another process.
+    pub adopted: u64,
+}
+
+impl RefreshGate {
+    /// A gate for the session of `tokens`, which were just loaded. Must live within a tokio runtime.
+    pub fn new(tokens: TokenSet, ports: Ports, work: Work) -> Self {
+        let shared = Shared {
+            core: Arc::new(Core::new(tokens)),
+            ports,
+            work,
+            parked: Mutex::const_new(None),
+            closing: AtomicBool::new(false),
+            refreshes: AtomicU64::new(0),
+            adoptions: AtomicU64::new(0),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Returns tokens that the clock does not call stale, renewing them first if it must.
+    ///
+    /// While the old token is still alive, an error that leaves the session standing is no error: the old token is
+    /// returned.
+    pub async fn current(&self) -> Result<Arc<TokenSet>, Arc<TokenError>> {
+        let now = self.now();
+        let current = self.shared.core.current();
+        if Want::Live.is_met_by(&current, now) {
+            if self.shared.work == Work::Long && !Want::Ahead.is_met_by(&current, now) {
+                self.renew_ahead(now);
+            }
+            return Ok(Arc::clone(&current));
+        }
+        drop(current);
+        self.obtain(Want::Live, now).await.or_else(|error| self.old_token_while_alive(error))
+    }
+
+    /// Returns tokens that are good for at least `least`, renewing once if they must be. What the server issues may be
+    /// shorter-lived than asked: then that is returned.
+    pub async fn valid_for(&self, least: Duration) -> Result<Arc<TokenSet>, Arc<TokenError>> {
+        self.obtain(Want::ValidFor(least), self.now()).await
+    }
+
+    /// Returns tokens newer than those of generation `refused`, which a server refused (401 or 403).
+    ///
+    /// [`TokenError::RefusalStands`] means that the refusal is the final answer: the token was fresh, and a refresh for
+    /// the same reason was made a moment ago.
+    pub async fn refresh_after(&self, refused: Generation) -> Result<Arc<TokenSet>, Arc<TokenError>> {
+        self.obtain(Want::AfterRefusal(refused), self.now()).await
+    }
+
+    /// Returns tokens newer than those of generation `old`, because somebody asked for new ones.
+    pub async fn refresh_now(&self, old: Generation) -> Result<Arc<TokenSet>, Arc<TokenError>> {
+        self.obtain(Want::Newer(old), self.now()).await
+    }
+
+    /// Returns the tokens as they stand, whatever the clock says of them.
+    pub fn snapshot(&self) -> Arc<TokenSet> {
+        Arc::clone(&self.shared.core.current())
+    }
+
+    /// Returns how often the gate renewed so far.
+    pub fn counts(&self) -> GateCounts {
+        GateCounts {
+            refreshes: self.shared.refreshes.load(Ordering::Relaxed),
+            adopted: self.shared.adoptions.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Waits until no flight is in the air and tries once more to save what could not be saved. Every way out of a
+    /// program goes through here: a flight that is cut off could cost the session. Flights that only wait for another
+    /// process give up.
+    pub async fn close(&self) -> Result<(), Arc<TokenError>> {
+        self.shared.closing.store(true, Ordering::Relaxed);
+        while let Some(landing) = self.shared.core.in_the_air() {
+            // What it came to is for those who asked.
+            drop(landing.outcome().await);
+        }
+        self.shared.save_parked().await
+    }
+
+    fn now(&self) -> Timestamp {
+        self.shared.ports.clock.now()
+    }
+
+    async fn obtain(&self, want: Want, now: Timestamp) -> Outcome {
+        match self.shared.core.ask(want, now) {
+            Step::Use(tokens) => Ok(tokens),
+            Step::Fail(error) => Err(error),
+            Step::Wait(landing) => landing.outcome().await,
+            Step::Fly(takeoff) => self.take_off(takeoff, want).outcome().await,
+        }
+    }
+
+    /// Starts a flight that nobody waits for. What it fails at is remembered, so it is not tried at every call.
+    fn renew_ahead(&self, now: Timestamp) {
+        if let Step::Fly(takeoff) = self.shared.core.ask(Want::Ahead, now) {
+            self.take_off(takeoff, Want::Ahead);
+        }
+    }
+
+    /// Spawns the flight: it belongs to nobody's request, so nobody's cancellation can end it between the server's
+    /// answer and the save.
+    fn take_off(&self, takeoff: Takeoff, want: Want) -> Landing {
+        let landing = takeoff.landing();
+        let shared = Arc::clone(&self.shared);
+        tokio::spawn(async move { shared.fly(takeoff, want).await });
+        landing
+    }
+
+    fn old_token_while_alive(&self, error: Arc<TokenError>) -> Outcome {
+        let current = self.snapshot();
+        let left = expiry::remaining(current.received_at, current.access_lifetime, self.now());
+        if error.leaves_session_usable() && left.is_some_and(|left| !left.is_zero()) {
+            debug!(%error, "using the old token while it lives");
+            return Ok(current);
+        }
+        Err(error)
+    }
+}
+
+impl Shared {
+    async fn fly(&self, takeoff: Takeoff, want: Want) {
+        let mut parked = self.parked.lock().await;
+        let memory = Arc::clone(takeoff.replaces());
+        let flown = fly(&self.ports, &memory, want, parked.take(), &self.closing).await;
+        match flown.source {
+            Some(Source::Renewed) => self.refreshes.fetch_add(1, Ordering::Relaxed),
+            Some(Source::Adopted) => self.adoptions.fetch_add(1, Ordering::Relaxed),
+            None => 0,
+        };
+        *parked = flown.unsaved;
+        takeoff.land(flown.arrival);
+    }
+
+    async fn save_parked(&self) -> Result<(), Arc<TokenError>> {
+        let mut parked = self.parked.lock().await;
+        let Some(unsaved) = parked.take() else {
+            return Ok(());
+        };
+        match unsaved.save(&self.ports).await {
+            Ok(_held) => Ok(()),
+            Err(unsaved) => {
+                let error = Arc::clone(&unsaved.error);
+                *parked = Some(unsaved);
+                Err(error)
+            }
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! What the gate needs of the world, as traits. The rooms that implement them import the gate, never the other way.
+
+use std::any::Any;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use jiff::Timestamp;
+
+use super::stamp::Stamp;
+use crate::error::{Cause, StoreError};
+use crate::token::{IssuedTokens, TokenSet};
+
+/// Tells the time of day.
+pub trait Clock: Send + Sync + 'static {
+    /// Returns the time of now on the local clock, which may jump.
+    fn now(&self) -> Timestamp;
+}
+
+/// Keeps one credential across processes.
+pub trait TokenStore: Send + Sync + 'static {
+    /// Returns what is stored, or `None` when nothing is.
+    fn load(&self) -> BoxFuture<'_, Result<Option<TokenSet>, StoreError>>;
+
+    /// Proves that a save would have a place to go to, before the only copy of a refresh token is spent.
+    fn prove_writable<'a>(&'a self, held: &'a Held) -> BoxFuture<'a, Result<(), StoreError>>;
+
+    /// Replaces what is stored, durably and as a whole: a crash leaves the old entry or the new one.
+    fn save<'a>(&'a self, held: &'a Held, tokens: &'a TokenSet) -> BoxFuture<'a, Result<(), StoreError>>;
+
+    /// Forgets what is stored. Nothing stored is no error.
+    fn clear<'a>(&'a self, held: &'a Held) -> BoxFuture<'a, Result<(), StoreError>>;
+}
+
+/// The place where processes that share a credential meet: its lock, and the stamp beside it.
+pub trait Rendezvous: Send + Sync + 'static {
+    /// Takes the lock if nobody holds it. Never waits for the holder.
+    fn try_lock(&self) -> BoxFuture<'_, Result<Option<Held>, LockFault>>;
+
+    /// Returns who says to hold the lock, for messages alone.
+    fn holder(&self) -> BoxFuture<'_, LockHolder>;
+
+    /// Returns the stamp. One that is missing or unreadable is `None`: it only saves work, it decides nothing alone.
+    fn stamp(&self) -> BoxFuture<'_, Option<Stamp>>;
+
+    /// Replaces the stamp.
+    fn set_stamp<'a>(&'a self, held: &'a Held, stamp: &'a Stamp) -> BoxFuture<'a, Result<(), StoreError>>;
+}
+
+/// Obtains new tokens for a session that stands.
+pub trait Renewal: Send + Sync + 'static {
+    /// Redeems what `tokens` holds. May try several times within the flight's bound, always under
+    /// `tokens.attempt_key`, so that all tries are one attempt to the server.
+    fn renew<'a>(&'a self, tokens: &'a TokenSet) -> BoxFuture<'a, Result<IssuedTokens, RenewalError>>;
+}
+
+/// Why tokens were not renewed.
+#[derive(Debug)]
+pub enum RenewalError {
+    /// A clear refusal: the session is over.
+    SessionEnded {
+        /// What the server said, fit to be shown.
+        reason: String,
+    },
+    /// Not now: the session stands.
+    Transient {
+        /// What happened.
+        cause: Cause,
+        /// How long the server asked to be left alone.
+        retry_after: Option<Duration>,
+    },
+    /// The endpoint is not what it is taken for: the session stands, but asking again will not help.
+    Misconfigured {
+        /// What does not fit.
+        cause: Cause,
+    },
+}
+
+/// Proof that the credential's process lock is held; dropping the last clone releases the lock.
+///
+/// Every write to the store or the stamp asks for it as an argument, so that writing without the lock does not compile.
+/// A write that goes on after its caller has given up keeps a clone: nobody may get the lock before it is over, or the
+/// late write could replace a newer one.
+#[derive(Clone)]
+pub struct Held {
+    _lock: Arc<dyn Any + Send + Sync>,
+}
+
+impl Held {
+    /// Wraps whatever releases the lock when it is dropped.
+    pub fn new(lock: impl Any + Send + Sync) -> Self {
+        Self { _lock: Arc::new(lock) }
+    }
+}
+
+impl std::fmt::Debug for Held {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Held")
+    }
+}
+
+/// The lock file could not be opened or locked, for another reason than that somebody holds it.
+#[derive(Clone, Debug)]
+pub struct LockFault {
+    /// The lock file.
+    pub path: PathBuf,
+    /// Why.
+    pub cause: Arc<std::io::Error>,
+}
+
+/// Who holds the lock, as far as known.
+#[derive(Clone, Debug)]
+pub struct LockHolder {
+    /// The lock file.
+    pub path: PathBuf,
+    /// The holder's process id, where it wrote one.
+    pub pid: Option<u32>,
+}

@@ -1,0 +1,9 @@
+//! Talking to a server: which addresses are allowed, and the client that keeps to it.
+
+mod address;
+mod heads;
+mod transport;
+
+pub use self::address::{AddressError, ServerUrl};
+pub(crate) use self::heads::{log_request, log_response};
+pub use self::transport::{client_for, retry_after};

@@ -1,0 +1,69 @@
+//! The HTTP client, set up for one server.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::redirect::Policy;
+use reqwest::{Client, Response};
+
+use super::ServerUrl;
+
+const CONNECT_BOUND: Duration = Duration::from_secs(10);
+/// How long a server may be silent in the middle of an answer.
+const SILENCE_BOUND: Duration = Duration::from_mins(1);
+
+/// Returns a client for `server`. It follows no redirect: a token must not travel to where it was not meant to go.
+///
+/// For an `http://` server it loads no TLS roots, which would take most of the time of a short call; such a client could
+/// trust no https server. On loopback it ignores proxies of the environment: they could not reach this machine.
+pub fn client_for(server: &ServerUrl) -> reqwest::Result<Client> {
+    let mut builder = Client::builder()
+        .user_agent(concat!("authcli/", env!("CARGO_PKG_VERSION")))
+        .redirect(Policy::none())
+        .connect_timeout(CONNECT_BOUND)
+        .read_timeout(SILENCE_BOUND);
+    if !server.is_https() {
+        builder = builder.tls_certs_only([]);
+    }
+    if server.is_loopback() {
+        builder = builder.no_proxy();
+    }
+    builder.build()
+}
+
+/// Returns how long the server asks to be left alone, in either form of RFC 9110 section 10.2.3.
+pub fn retry_after(response: &Response, now: Timestamp) -> Option<Duration> {
+    parse_retry_after(response.headers(), now)
+}
+
+fn parse_retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse::<u64>() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let at = jiff::fmt::rfc2822::parse(text).ok()?.timestamp();
+    Some(Duration::try_from(at.duration_since(now)).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_forms_of_retry_after_are_read() {
+        let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        for (text, expected) in [
+            ("3", Some(3)),
+            (" 0 ", Some(0)),
+            ("Thu, 01 Jan 2026 00:00:05 GMT", Some(5)),
+            ("Wed, 31 Dec 2025 00:00:05 GMT", Some(0)),
+            ("soon", None),
+            ("-1", None),
+            ("99999999999999999999999", None),
+        ] {
+            let headers = HeaderMap::from_iter([(RETRY_AFTER, text.parse().unwrap())]);
+            assert_eq!(parse_retry_after(&headers, now), expected.map(Duration::from_secs), "{text}");
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! Counts and latencies of many requests.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+use serde::Serialize;
+
+use super::Finished;
+use crate::gate::GateCounts;
+
+/// Collects how requests end.
+#[derive(Debug)]
+pub struct Tally {
+    /// Latencies in microseconds.
+    latencies: Histogram<u64>,
+    sum: Duration,
+    succeeded: u64,
+    failed: u64,
+    retried: u64,
+    statuses: BTreeMap<u16, u64>,
+    errors: BTreeMap<String, u64>,
+}
+
+/// What many requests came to, in the form of `burst --json`. All times are milliseconds.
+#[derive(Clone, Debug, Serialize)]
+pub struct Summary {
+    /// Requests that ended.
+    pub requests: u64,
+    /// How many were sent at a time.
+    pub concurrency: u64,
+    /// Answers with a 2xx status.
+    pub succeeded: u64,
+    /// All others, and those without an answer.
+    pub failed: u64,
+    /// Answers by status.
+    pub statuses: BTreeMap<u16, u64>,
+    /// Requests without an answer, by reason.
+    pub errors: BTreeMap<String, u64>,
+    /// Refreshes that this process sent and that succeeded.
+    pub refreshes: u64,
+    /// Newer tokens taken from another process.
+    pub adopted: u64,
+    /// Requests sent a second time after 401 or 403.
+    pub retried: u64,
+    /// From the first request's start to the last one's end.
+    pub elapsed_ms: f64,
+    /// `requests` over that time.
+    pub requests_per_second: f64,
+    /// How long requests took.
+    pub latency_ms: Latencies,
+}
+
+/// The spread of latencies, in milliseconds; all zero when no request ended.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[expect(missing_docs, reason = "each name is its percentile")]
+pub struct Latencies {
+    pub min: f64,
+    pub mean: f64,
+    pub p50: f64,
+    pub p90: f64,
+    pub p95: f64,
+    pub p99: f64,
+    pub p999: f64,
+    pub max: f64,
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Tally {
+    /// An empty one.
+    pub fn new() -> Self {
+        // From a microsecond to a day at three significant digits; what lies beyond is counted at the edge.
+        #[expect(clippy::missing_panics_doc, reason = "it cannot")]
+        #[expect(clippy::expect_used, reason = "the bounds are constants that the histogram accepts")]
+        let latencies = Histogram::new_with_bounds(1, 86_400_000_000, 3).expect("constant bounds");
+        Self {
+            latencies,
+            sum: Duration::ZERO,
+            succeeded: 0,
+            failed: 0,
+            retried: 0,
+            statuses: BTreeMap::new(),
+            errors: BTreeMap::new(),
+        }
+    }
+
+    /// Counts one request.
+    pub fn add(&mut self, finished: &Finished) {
+        let micros = u64::try_from(finished.elapsed.as_micros()).unwrap_or(u64::MAX);
+        self.latencies.saturating_record(micros);
+        self.sum += finished.elapsed;
+        match &finished.result {
+            Ok(completed) => {
+                *self.statuses.entry(completed.status.as_u16()).or_default() += 1;
+                self.retried += u64::from(completed.retried);
+                if completed.status.is_success() {
+                    self.succeeded += 1;
+                } else {
+                    self.failed += 1;
+                }
+            }
+            Err(error) => {
+                self.failed += 1;
+                *self.errors.entry(error.to_string()).or_default() += 1;
+            }
+        }
+    }
+
+    /// Returns how many requests ended so far.
+    pub fn requests(&self) -> u64 {
+        self.latencies.len()
+    }
+
+    /// Returns how many of them failed.
+    pub fn failed(&self) -> u64 {
+        self.failed
+    }
+
+    /// Sums up.
+    pub fn summary(self, concurrency: u64, gate: GateCounts, elapsed: Duration) -> Summary {
+        let requests = self.requests();
+        let latency_ms = self.latencies_in_milliseconds();
+        Summary {
+            requests,
+            concurrency,
+            succeeded: self.succeeded,
+            failed: self.failed,
+            statuses: self.statuses,
+            errors: self.errors,
+            refreshes: gate.refreshes,
+            adopted: gate.adopted,
+            retried: self.retried,
+            elapsed_ms: milliseconds(elapsed),
+            requests_per_second: rounded(as_f64(requests) / elapsed.as_secs_f64().max(f64::MIN_POSITIVE), 10.0),
+            latency_ms,
+        }
+    }
+
+    fn latencies_in_milliseconds(&self) -> Latencies {
+        if self.latencies.is_empty() {
+            return Latencies::default();
+        }
+        let at = |quantile| milliseconds(Duration::from_micros(self.latencies.value_at_quantile(quantile)));
+        Latencies {
+            min: milliseconds(Duration::from_micros(self.latencies.min())),
+            mean: rounded(self.sum.as_secs_f64() * 1e3 / as_f64(self.requests()), 1e3),
+            p50: at(0.5),
+            p90: at(0.9),
+            p95: at(0.95),
+            p99: at(0.99),
+            p999: at(0.999),
+            max: milliseconds(Duration::from_micros(self.latencies.max())),
+        }
+    }
+}
+
+fn milliseconds(duration: Duration) -> f64 {
+    rounded(duration.as_secs_f64() * 1e3, 1e3)
+}
+
+/// Rounds to a fraction that means something: nobody measures nanoseconds here.
+fn rounded(value: f64, steps: f64) -> f64 {
+    (value * steps).round() / steps
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a count of requests beyond 2^53 does not occur")]
+fn as_f64(count: u64) -> f64 {
+    count as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use reqwest::StatusCode;
+
+    use super::*;
+    use crate::load::engine::Completed;
+
+    fn finished(millis: u64, status: u16) -> Finished {
+        let status = StatusCode::from_u16(status).unwrap();
+        Finished {
+            elapsed: Duration::from_millis(millis),
+            result: Ok(Completed { status, retried: status.is_success(), refusal: None }),
+        }
+    }
+
+    #[test]
+    fn a_summary_counts_what_happened() {
+        let mut tally = Tally::new();
+        for millis in 1..=100 {
+            tally.add(&finished(millis, 200));
+        }
+        tally.add(&finished(1_000, 503));
+        let summary = tally.summary(10, GateCounts { refreshes: 1, adopted: 2 }, Duration::from_secs(2));
+        assert_eq!((summary.requests, summary.succeeded, summary.failed, summary.retried), (101, 100, 1, 100));
+        assert_eq!(summary.statuses, BTreeMap::from([(200, 100), (503, 1)]));
+        assert_eq!((summary.refreshes, summary.adopted), (1, 2));
+        assert!((summary.requests_per_second - 50.5).abs() < 1e-9);
+        let near = |value: f64, expected: f64| (value - expected).abs() / expected < 0.002;
+        assert!(near(summary.latency_ms.p50, 51.0), "{:?}", summary.latency_ms);
+        assert!(near(summary.latency_ms.max, 1_000.0), "{:?}", summary.latency_ms);
+        assert!(near(summary.latency_ms.min, 1.0), "{:?}", summary.latency_ms);
+    }
+
+    #[test]
+    fn no_request_at_all_is_all_zero_and_still_json() {
+        let summary = Tally::new().summary(1, GateCounts::default(), Duration::ZERO);
+        let json = serde_json::to_value(&summary).unwrap();
+        assert_eq!(json["latency_ms"]["p99"], 0.0);
+        assert_eq!(json["requests_per_second"], 0.0);
+    }
+}

@@ -1,0 +1,239 @@
+//! Where processes that share a credential meet: an OS advisory lock on a permanent file, and the stamp beside it.
+//!
+//! - The lock is released by the operating system when its holder ends, however it ends. It is never stolen, and the
+//!   file is never removed: a lock on a removed file would lock out nobody.
+//! - The lock file lies beside the configuration that names the credential, so whoever can find the credential finds the
+//!   lock.
+//! - Nothing here waits for another process: the gate polls, and reads the stamp in between.
+
+use std::fs::{File, TryLockError};
+use std::io::{self, Read as _, Seek as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, sleep};
+use tracing::debug;
+
+use crate::error::{StoreError, TokenError};
+use crate::gate::{Held, LockFault, LockHolder, Rendezvous, Stamp};
+use crate::private_fs::{self, Durability};
+use crate::worker::Worker;
+
+const STAMP_VERSION: u64 = 1;
+const POLL: Duration = Duration::from_millis(20);
+
+/// A permanent file that at most one process has locked.
+#[derive(Clone, Debug)]
+pub struct LockFile {
+    path: PathBuf,
+    /// Locking and file calls may hang on a network file system.
+    worker: Worker,
+}
+
+impl LockFile {
+    /// The lock file at `path`; it is made when it is first locked.
+    pub fn new(path: PathBuf) -> Self {
+        Self { path, worker: Worker::start("authcli-lock") }
+    }
+
+    /// Takes the lock, waiting at most `bound` for whoever holds it.
+    pub async fn lock_within(&self, bound: Duration) -> Result<Held, TokenError> {
+        let start = Instant::now();
+        loop {
+            match self.try_lock().await {
+                Ok(Some(held)) => return Ok(held),
+                Ok(None) if start.elapsed() < bound => sleep(POLL).await,
+                Ok(None) => {
+                    let LockHolder { path, pid } = self.holder().await;
+                    return Err(TokenError::LockBusy { holder: pid, path, waited: start.elapsed() });
+                }
+                Err(LockFault { path, cause }) => return Err(TokenError::LockFailed { path, cause }),
+            }
+        }
+    }
+
+    async fn try_lock(&self) -> Result<Option<Held>, LockFault> {
+        let path = self.path.clone();
+        let taken = self.worker.run(move || take(&path)).await;
+        taken
+            .unwrap_or_else(|_| Err(io::Error::other("the thread that takes locks is gone")))
+            .map_err(|cause| LockFault { path: self.path.clone(), cause: Arc::new(cause) })
+    }
+
+    async fn holder(&self) -> LockHolder {
+        let path = self.path.clone();
+        let pid = self.worker.run(move || read_pid(&path)).await.ok().flatten();
+        LockHolder { path: self.path.clone(), pid }
+    }
+}
+
+/// The lock and the stamp of one credential.
+#[derive(Clone, Debug)]
+pub struct ProcessLock {
+    lock: LockFile,
+    stamp_path: PathBuf,
+}
+
+impl ProcessLock {
+    /// The lock of credential `id` under the `configuration` directory.
+    pub fn new(configuration: &Path, id: &str) -> Self {
+        Self {
+            lock: LockFile::new(private_fs::credential_path(configuration, id, "lock")),
+            stamp_path: private_fs::credential_path(configuration, id, "stamp"),
+        }
+    }
+
+    /// Takes the lock, waiting at most `bound` for whoever holds it.
+    pub async fn lock_within(&self, bound: Duration) -> Result<Held, TokenError> {
+        self.lock.lock_within(bound).await
+    }
+}
+
+impl Rendezvous for ProcessLock {
+    fn try_lock(&self) -> BoxFuture<'_, Result<Option<Held>, LockFault>> {
+        Box::pin(self.lock.try_lock())
+    }
+
+    fn holder(&self) -> BoxFuture<'_, LockHolder> {
+        Box::pin(self.lock.holder())
+    }
+
+    fn stamp(&self) -> BoxFuture<'_, Option<Stamp>> {
+        Box::pin(async {
+            let path = self.stamp_path.clone();
+            self.lock.worker.run(move || read_stamp(&path)).await.ok().flatten()
+        })
+    }
+
+    fn set_stamp<'a>(&'a self, _held: &'a Held, stamp: &'a Stamp) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async {
+            let path = self.stamp_path.clone();
+            let versioned = VersionedStamp { version: STAMP_VERSION, stamp: stamp.clone() };
+            let write = move || {
+                let text = serde_json::to_vec(&versioned).map_err(|error| StoreError::Damaged {
+                    place: path.display().to_string(),
+                    what: format!("it cannot be written as JSON ({:?})", error.classify()),
+                })?;
+                private_fs::replace(&path, &text, Durability::Replaceable)
+            };
+            self.lock.worker.run(write).await.unwrap_or(Err(StoreError::Stopped))
+        })
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct VersionedStamp {
+    version: u64,
+    #[serde(flatten)]
+    stamp: Stamp,
+}
+
+fn read_stamp(path: &Path) -> Option<Stamp> {
+    let text = match private_fs::read(path) {
+        Ok(text) => text?,
+        Err(error) => {
+            debug!(%error, "the stamp is unreadable and ignored");
+            return None;
+        }
+    };
+    match serde_json::from_slice::<VersionedStamp>(&text) {
+        Ok(versioned) if versioned.version <= STAMP_VERSION => Some(versioned.stamp),
+        Ok(_) | Err(_) => {
+            debug!(path = %path.display(), "the stamp is damaged or of a newer version, and ignored");
+            None
+        }
+    }
+}
+
+/// Takes the lock on `path` if it is free.
+fn take(path: &Path) -> io::Result<Option<Held>> {
+    if let Some(directory) = path.parent() {
+        private_fs::ensure_directory_exists(directory).map_err(io::Error::other)?;
+    }
+    let mut file = private_fs::open_permanent(path)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Ok(None),
+        Err(TryLockError::Error(cause)) => return Err(cause),
+    }
+    if !is_still_at(path, &file)? {
+        // Somebody removed or replaced the file between the open and the lock: this lock would lock out nobody.
+        return Ok(None);
+    }
+    // For messages alone; a holder that could not write its id holds the lock all the same.
+    let note = (|| {
+        file.set_len(0)?;
+        file.rewind()?;
+        write!(file, "{}", std::process::id())
+    })();
+    if let Err(error) = note {
+        debug!(%error, "could not note the process id in the lock file");
+    }
+    Ok(Some(Held::new(file)))
+}
+
+fn read_pid(path: &Path) -> Option<u32> {
+    let mut text = String::new();
+    File::open(path).ok()?.take(16).read_to_string(&mut text).ok()?;
+    text.trim().parse().ok()
+}
+
+#[cfg(unix)]
+fn is_still_at(path: &Path, file: &File) -> io::Result<bool> {
+    use std::os::unix::fs::MetadataExt as _;
+
+    let opened = file.metadata()?;
+    match std::fs::symlink_metadata(path) {
+        Ok(found) => Ok(found.dev() == opened.dev() && found.ino() == opened.ino()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// An open file cannot be removed or replaced there.
+#[cfg(not(unix))]
+fn is_still_at(_path: &Path, _file: &File) -> io::Result<bool> {
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn only_one_holds_the_lock_and_others_learn_who() {
+        let directory = tempfile::tempdir().unwrap();
+        let [first, second] = [(); 2].map(|()| ProcessLock::new(directory.path(), "one"));
+        let held = first.try_lock().await.unwrap().expect("the lock is free");
+        assert!(second.try_lock().await.unwrap().is_none());
+        assert_eq!(second.holder().await.pid, Some(std::process::id()));
+        drop(held);
+        assert!(second.try_lock().await.unwrap().is_some());
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn a_lock_on_a_removed_file_is_none() {
+        let directory = tempfile::tempdir().unwrap();
+        let lock = ProcessLock::new(directory.path(), "one");
+        let held = lock.try_lock().await.unwrap().expect("the lock is free");
+        std::fs::remove_file(&lock.lock.path).unwrap();
+        let replacement = lock.try_lock().await.unwrap().expect("the new file is free");
+        assert!(lock.try_lock().await.unwrap().is_none());
+        drop((held, replacement));
+    }
+
+    #[tokio::test]
+    async fn a_damaged_stamp_is_no_stamp() {
+        let directory = tempfile::tempdir().unwrap();
+        let lock = ProcessLock::new(directory.path(), "one");
+        let _held = lock.try_lock().await.unwrap();
+        for damage in ["", "{", "[]", "{\"version\":99,\"session\":\"s\",\"generation\":1}"] {
+            private_fs::replace(&lock.stamp_path, damage.as_bytes(), Durability::Replaceable).unwrap();
+            assert_eq!(lock.stamp().await, None, "{damage:?}");
+        }
+    }
+}

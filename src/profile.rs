@@ -1,0 +1,312 @@
+//! Profiles and the configuration file.
+//!
+//! `config.toml` in the configuration directory names, for each profile, the server, the store, and the credential. It
+//! holds no secret. People may edit it; what authcli writes keeps their comments and order.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Deserialize;
+use toml_edit::{DocumentMut, Item, Table, value};
+
+use crate::error::{StoreError, TokenError};
+use crate::http::{AddressError, ServerUrl};
+use crate::lock::LockFile;
+use crate::private_fs::{self, Durability};
+use crate::store::StoreKind;
+
+const VERSION: i64 = 1;
+const LOCK_BOUND: Duration = Duration::from_secs(10);
+const FILE: &str = "config.toml";
+const LONGEST_NAME: usize = 64;
+
+/// What one profile says.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Profile {
+    /// The API's address.
+    #[serde(default)]
+    pub server: Option<String>,
+    /// Who logged in last.
+    #[serde(default)]
+    pub username: Option<String>,
+    /// Where the tokens are.
+    #[serde(default)]
+    pub store: Option<StoreKind>,
+    /// The name of the tokens there.
+    #[serde(default)]
+    pub credential: Option<String>,
+    /// Whether http to another machine is allowed.
+    #[serde(default)]
+    pub allow_http: bool,
+}
+
+/// The configuration as it stands in its directory.
+#[derive(Clone, Debug)]
+pub struct Configuration {
+    directory: PathBuf,
+    profiles: BTreeMap<String, Profile>,
+}
+
+/// What a login notes in the profile.
+#[derive(Clone, Debug)]
+pub struct LoginNote<'a> {
+    /// The API's address.
+    pub server: &'a ServerUrl,
+    /// Who logged in.
+    pub username: &'a str,
+    /// Where the tokens are.
+    pub store: StoreKind,
+    /// The name of the tokens there.
+    pub credential: &'a str,
+}
+
+/// Why the configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProfileError {
+    /// The file is not what it should be. Mend it by hand.
+    #[error("{} is not a valid configuration", path.display())]
+    Invalid {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong, with line and column.
+        #[source]
+        cause: Box<toml::de::Error>,
+    },
+    /// The file has a value that no profile can have.
+    #[error("{}: profile `{profile}`: {why}", path.display())]
+    BadValue {
+        /// Which file.
+        path: PathBuf,
+        /// Which profile.
+        profile: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// A newer authcli wrote the file.
+    #[error("{} is of version {found}; this authcli knows versions up to {VERSION}", path.display())]
+    NewerVersion {
+        /// Which file.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+    },
+    /// There is no such profile.
+    #[error("there is no profile `{0}`")]
+    Unknown(String),
+    /// The text cannot name a profile.
+    #[error("`{0}` cannot name a profile: use up to {LONGEST_NAME} letters, digits, `.`, `-` and `_`")]
+    BadName(String),
+    /// The address in the profile is not usable.
+    #[error("the server address of profile `{profile}`")]
+    Address {
+        /// Which profile.
+        profile: String,
+        /// What is wrong with it.
+        #[source]
+        cause: AddressError,
+    },
+    /// The file could not be read or written.
+    #[error(transparent)]
+    File(#[from] StoreError),
+    /// The lock around changes of the file could not be had.
+    #[error("could not change the configuration")]
+    Lock(#[source] Arc<TokenError>),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document {
+    #[serde(default)]
+    version: Option<i64>,
+    #[serde(default)]
+    profiles: BTreeMap<String, Profile>,
+}
+
+#[derive(Deserialize)]
+struct VersionAlone {
+    #[serde(default)]
+    version: Option<i64>,
+}
+
+impl Configuration {
+    /// Reads the configuration in `directory`. None there is an empty one.
+    pub fn load(directory: PathBuf) -> Result<Self, ProfileError> {
+        let path = directory.join(FILE);
+        let text = read_text(&path)?;
+        let profiles = parse(&path, &text)?.profiles;
+        Ok(Self { directory, profiles })
+    }
+
+    /// Returns the directory that everything outside the keyring lies in.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Returns the profile called `name`.
+    pub fn profile(&self, name: &str) -> Option<&Profile> {
+        self.profiles.get(name)
+    }
+
+    /// Returns all profiles by name.
+    pub fn profiles(&self) -> impl Iterator<Item = (&str, &Profile)> {
+        self.profiles.iter().map(|(name, profile)| (name.as_str(), profile))
+    }
+
+    /// Notes a login in profile `name`, making the profile if it is new. Nothing else in the file changes, also not what
+    /// another process wrote since this configuration was loaded.
+    pub async fn note_login(&self, name: &str, note: &LoginNote<'_>) -> Result<(), ProfileError> {
+        check_name(name)?;
+        private_fs::ensure_directory_exists(&self.directory)?;
+        let lock = LockFile::new(self.directory.join("config.lock"));
+        let _held = lock.lock_within(LOCK_BOUND).await.map_err(|error| ProfileError::Lock(Arc::new(error)))?;
+        let path = self.directory.join(FILE);
+        let text = read_text(&path)?;
+        parse(&path, &text)?;
+        let mut document: DocumentMut = text.parse().map_err(|error: toml_edit::TomlError| ProfileError::BadValue {
+            path: path.clone(),
+            profile: name.into(),
+            why: error.message().to_owned(),
+        })?;
+        document["version"] = value(VERSION);
+        let profiles = document["profiles"].or_insert(Item::Table(implicit_table()));
+        let profile = &mut profiles[name];
+        let profile = profile.or_insert(Item::Table(Table::new()));
+        profile["server"] = value(note.server.to_string());
+        profile["username"] = value(note.username);
+        profile["store"] = value(note.store.to_string());
+        profile["credential"] = value(note.credential);
+        private_fs::replace(&path, document.to_string().as_bytes(), Durability::Durable)?;
+        Ok(())
+    }
+}
+
+/// Checks that `name` can name a profile.
+pub fn check_name(name: &str) -> Result<(), ProfileError> {
+    let fits = |character: char| character.is_ascii_alphanumeric() || ".-_".contains(character);
+    if name.is_empty() || name.len() > LONGEST_NAME || !name.chars().all(fits) {
+        return Err(ProfileError::BadName(name.chars().filter(|character| !character.is_control()).collect()));
+    }
+    Ok(())
+}
+
+/// A table without a header line of its own.
+fn implicit_table() -> Table {
+    let mut table = Table::new();
+    table.set_implicit(true);
+    table
+}
+
+fn read_text(path: &Path) -> Result<String, ProfileError> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(text),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
+        Err(cause) => {
+            Err(ProfileError::File(StoreError::File { action: "read", path: path.into(), cause: Arc::new(cause) }))
+        }
+    }
+}
+
+fn parse(path: &Path, text: &str) -> Result<Document, ProfileError> {
+    let invalid = |cause| ProfileError::Invalid { path: path.into(), cause: Box::new(cause) };
+    // The version first: what a newer file holds is not for this program to judge.
+    let VersionAlone { version } = toml::from_str(text).map_err(invalid)?;
+    if let Some(found) = version.filter(|version| *version > VERSION) {
+        return Err(ProfileError::NewerVersion { path: path.into(), found });
+    }
+    let document: Document = toml::from_str(text).map_err(invalid)?;
+    debug_assert!(document.version.is_none_or(|version| version <= VERSION));
+    for (name, profile) in &document.profiles {
+        check_name(name)?;
+        check_credential(path, name, profile)?;
+    }
+    Ok(document)
+}
+
+/// The id becomes part of a file name, so it must not lead out of its directory.
+fn check_credential(path: &Path, name: &str, profile: &Profile) -> Result<(), ProfileError> {
+    let fits = |character: char| character.is_ascii_alphanumeric() || "-_".contains(character);
+    match &profile.credential {
+        Some(id) if id.is_empty() || id.len() > LONGEST_NAME || !id.chars().all(fits) => {
+            Err(ProfileError::BadValue { path: path.into(), profile: name.into(), why: "`credential` is no id".into() })
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_text(text: &str) -> (tempfile::TempDir, Result<Configuration, ProfileError>) {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join(FILE), text).unwrap();
+        let loaded = Configuration::load(directory.path().into());
+        (directory, loaded)
+    }
+
+    const FIXTURE: &str = include_str!("fixtures/config-v1.toml");
+
+    #[test]
+    fn the_first_version_is_still_read() {
+        let (_directory, configuration) = with_text(FIXTURE);
+        let configuration = configuration.unwrap();
+        let profile = configuration.profile("staging").unwrap();
+        assert_eq!(profile.server.as_deref(), Some("https://staging.example.com/v1"));
+        assert_eq!(profile.store, Some(StoreKind::Keyring));
+        assert!(configuration.profile("default").unwrap().allow_http);
+    }
+
+    #[tokio::test]
+    async fn a_login_is_noted_without_touching_anything_else() {
+        let (directory, configuration) = with_text(FIXTURE);
+        let server = ServerUrl::parse("http://127.0.0.1:3000").unwrap();
+        let note = LoginNote { server: &server, username: "admin", store: StoreKind::File, credential: "abc" };
+        configuration.unwrap().note_login("new", &note).await.unwrap();
+        let text = std::fs::read_to_string(directory.path().join(FILE)).unwrap();
+        assert!(text.starts_with(FIXTURE.trim_end()), "{text}");
+        let profile = Configuration::load(directory.path().into()).unwrap().profile("new").cloned().unwrap();
+        assert_eq!(profile.server.as_deref(), Some("http://127.0.0.1:3000"));
+        assert_eq!(profile.credential.as_deref(), Some("abc"));
+    }
+
+    #[tokio::test]
+    async fn every_way_to_write_a_table_can_take_a_login() {
+        for text in [
+            "",
+            "profiles = {}\n",
+            "profiles = { new = { allow_http = true } }\n",
+            "profiles.new.allow_http = true\n",
+            "[profiles]\nnew = { allow_http = true }\n",
+            "[profiles.new]\nallow_http = true",
+        ] {
+            let (directory, configuration) = with_text(text);
+            let server = ServerUrl::parse("http://127.0.0.1:3000").unwrap();
+            let note = LoginNote { server: &server, username: "admin", store: StoreKind::File, credential: "abc" };
+            configuration.unwrap().note_login("new", &note).await.unwrap();
+            let after = Configuration::load(directory.path().into()).unwrap();
+            let profile = after.profile("new").unwrap();
+            assert_eq!(profile.credential.as_deref(), Some("abc"), "{text}");
+            assert_eq!(profile.allow_http, text.contains("true"), "{text}");
+        }
+    }
+
+    #[test]
+    fn mistakes_are_named_with_their_line() {
+        for (text, expected) in [
+            ("version = 1\n[profiles.a]\nsevrer = \"h\"\n", "line 3"),
+            ("version = 1\n[profiles.a]\nstore = \"cloud\"\n", "line 3"),
+            ("version = \n", "line 1"),
+            ("[profiles.a]\ncredential = \"../../etc\"\n", "no id"),
+            ("[profiles.\"a b\"]\n", "cannot name a profile"),
+            ("version = 2\nnovelty = true\n", "version 2"),
+        ] {
+            let (_directory, configuration) = with_text(text);
+            let error = anyhow::Error::from(configuration.unwrap_err());
+            assert!(format!("{error:#}").contains(expected), "{text}: {error:#}");
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! What went wrong with one call to a login, refresh or logout endpoint.
+//!
+//! The texts name addresses, statuses and key names, never a value of a request or an answer.
+
+/// What one try to reach a login, refresh or logout endpoint came to.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RenewalFault {
+    /// No connection came about: nothing was sent.
+    #[error("could not connect to {origin}")]
+    Unreachable {
+        /// Where to.
+        origin: String,
+        /// Why.
+        #[source]
+        cause: reqwest::Error,
+    },
+    /// The connection broke, or time ran out, after the request may have been sent.
+    #[error("{origin} did not answer")]
+    NoAnswer {
+        /// Who did not.
+        origin: String,
+        /// Why.
+        #[source]
+        cause: reqwest::Error,
+    },
+    /// The server answered with a status that says "not now" or "not here".
+    #[error("{url} answered {status}")]
+    Status {
+        /// Who answered.
+        url: String,
+        /// What.
+        status: reqwest::StatusCode,
+    },
+    /// The answer was not of the form that this kind of server uses.
+    #[error("{url} answered {status} with {what}")]
+    Nonsense {
+        /// Who answered.
+        url: String,
+        /// With which status.
+        status: reqwest::StatusCode,
+        /// What was wrong with it; never its content.
+        what: String,
+    },
+}

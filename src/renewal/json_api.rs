@@ -1,0 +1,236 @@
+//! The JSON API of the seed: `POST /login`, `POST /refresh`, `POST /logout`.
+//!
+//! None of these calls follows a redirect: they carry a password or a refresh token. A refresh is sent under the
+//! session's attempt key (`Idempotency-Key`), and may be tried again because such servers answer a repeated redemption
+//! with the same successor, or with a new pair that replaces nothing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use backon::{BackoffBuilder as _, ExponentialBuilder};
+use futures_util::future::BoxFuture;
+use reqwest::{Client, StatusCode};
+use serde::Serialize;
+use tracing::debug;
+use url::Url;
+
+use super::answer::Answer;
+use super::fault::RenewalFault;
+use crate::gate::{Clock, Renewal, RenewalError};
+use crate::http::{AddressError, ServerUrl};
+use crate::token::{IssuedTokens, Secret, TokenSet};
+
+/// One try, from the connection to the last byte of the answer.
+const TRY_BOUND: Duration = Duration::from_secs(10);
+const TRIES: usize = 3;
+/// A pause that the server asks for beyond this would not fit into the flight.
+const LONGEST_PAUSE: Duration = Duration::from_secs(8);
+
+/// The login, refresh and logout calls of one server.
+#[derive(Clone)]
+pub struct JsonApi {
+    client: Client,
+    clock: Arc<dyn Clock>,
+}
+
+/// Why a login did not succeed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoginError {
+    /// The server knows no such account and password.
+    #[error("{origin} refused the login: {reason}")]
+    Refused {
+        /// Which server.
+        origin: String,
+        /// Its status.
+        status: StatusCode,
+        /// Its words.
+        reason: String,
+    },
+    /// The server asks to slow down.
+    #[error("{origin} accepts no more logins for now")]
+    Throttled {
+        /// Which server.
+        origin: String,
+        /// How long it asked to wait.
+        retry_after: Option<Duration>,
+    },
+    /// The address has no login of this kind.
+    #[error("{url} answered {status}, so there is no login there")]
+    NoSuchCall {
+        /// Which address.
+        url: String,
+        /// Its status.
+        status: StatusCode,
+    },
+    /// The server was away or answered nonsense.
+    #[error("could not log in")]
+    Fault(#[source] RenewalFault),
+    /// The address cannot be joined.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+}
+
+#[derive(Serialize)]
+struct LoginBody<'a> {
+    username: &'a str,
+    password: &'a str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RefreshBody<'a> {
+    refresh_token: &'a str,
+}
+
+impl JsonApi {
+    /// The calls that `client` makes.
+    pub fn new(client: Client, clock: Arc<dyn Clock>) -> Self {
+        Self { client, clock }
+    }
+
+    /// Returns where the refresh token of a login at `server` may be redeemed.
+    pub fn refresh_endpoint(server: &ServerUrl) -> Result<Url, AddressError> {
+        server.join("refresh")
+    }
+
+    /// Returns where a session of `server` is revoked.
+    pub fn revocation_endpoint(server: &ServerUrl) -> Result<Url, AddressError> {
+        server.join("logout")
+    }
+
+    /// Finds out whether anything answers at `server`. Any answer will do: only silence is a fault.
+    pub async fn reach(&self, server: &ServerUrl) -> Result<(), RenewalFault> {
+        let request = self.client.head(server.url().clone()).timeout(TRY_BOUND);
+        request.send().await.map(drop).map_err(|cause| transport_fault(server.url(), cause))
+    }
+
+    /// Logs in with a password.
+    pub async fn login(
+        &self,
+        server: &ServerUrl,
+        account: &str,
+        password: &Secret,
+    ) -> Result<IssuedTokens, LoginError> {
+        let url = server.join("login")?;
+        let body = LoginBody { username: account, password: password.expose() };
+        let answer = self.post(&url, &body, None).await.map_err(LoginError::Fault)?;
+        let origin = server.origin_text();
+        match answer.status {
+            StatusCode::OK | StatusCode::CREATED => answer.tokens().map_err(LoginError::Fault),
+            StatusCode::TOO_MANY_REQUESTS => Err(LoginError::Throttled { origin, retry_after: answer.retry_after }),
+            status @ (StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
+                match answer.error_text() {
+                    Some(reason) => Err(LoginError::Refused { origin, status, reason }),
+                    None => Err(LoginError::Fault(answer.unexpected())),
+                }
+            }
+            status if status.is_server_error() => Err(LoginError::Fault(answer.unexpected())),
+            status => Err(LoginError::NoSuchCall { url: answer.url, status }),
+        }
+    }
+
+    /// Revokes the session of `tokens` at its server. `Ok(false)`: the server has no such call.
+    pub async fn revoke(&self, tokens: &TokenSet) -> Result<bool, RenewalFault> {
+        let (Some(url), Some(refresh_token)) = (&tokens.revocation_endpoint, &tokens.refresh_token) else {
+            return Ok(false);
+        };
+        let answer = self.post(url, &RefreshBody { refresh_token: refresh_token.expose() }, None).await?;
+        match answer.status {
+            status if status.is_success() => Ok(true),
+            StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED => Ok(false),
+            _ => Err(answer.unexpected()),
+        }
+    }
+
+    async fn post(&self, url: &Url, body: &impl Serialize, attempt_key: Option<&str>) -> Result<Answer, RenewalFault> {
+        let mut request = self.client.post(url.clone()).timeout(TRY_BOUND).json(body);
+        if let Some(key) = attempt_key {
+            request = request.header("Idempotency-Key", key);
+        }
+        let response = request.send().await.map_err(|cause| transport_fault(url, cause))?;
+        Answer::read(response, self.clock.now()).await
+    }
+
+    async fn redeem(&self, tokens: &TokenSet) -> Result<IssuedTokens, RenewalError> {
+        let Some(refresh_token) = &tokens.refresh_token else {
+            let reason = "the server gave no refresh token, and the access token is at its end".to_owned();
+            return Err(RenewalError::SessionEnded { reason });
+        };
+        let body = RefreshBody { refresh_token: refresh_token.expose() };
+        let mut pauses = ExponentialBuilder::new()
+            .with_min_delay(Duration::from_millis(100))
+            .with_max_times(TRIES - 1)
+            .with_jitter()
+            .build();
+        loop {
+            let result = self.post(&tokens.refresh_endpoint, &body, Some(tokens.attempt_key.expose())).await;
+            let (fault, asked) = match result {
+                Ok(answer) => match judge(&answer) {
+                    Verdict::Final(result) => return result,
+                    Verdict::Again(fault) => (fault, answer.retry_after),
+                },
+                Err(fault) => (fault, None),
+            };
+            let pause = pauses.next().map(|pause| pause.max(asked.unwrap_or_default()));
+            match pause.filter(|pause| *pause <= LONGEST_PAUSE) {
+                Some(pause) => {
+                    debug!(%fault, ?pause, "the refresh failed; trying again with the same attempt key");
+                    tokio::time::sleep(pause).await;
+                }
+                None => return Err(RenewalError::Transient { cause: Arc::new(fault), retry_after: asked }),
+            }
+        }
+    }
+}
+
+impl Renewal for JsonApi {
+    fn renew<'a>(&'a self, tokens: &'a TokenSet) -> BoxFuture<'a, Result<IssuedTokens, RenewalError>> {
+        Box::pin(self.redeem(tokens))
+    }
+}
+
+enum Verdict {
+    Final(Result<IssuedTokens, RenewalError>),
+    Again(RenewalFault),
+}
+
+/// Only a clear refusal ends a session: 400, 401 or 403 with a JSON object that holds `error`. Everything else that is
+/// not a pair of tokens leaves it standing.
+fn judge(answer: &Answer) -> Verdict {
+    match answer.status {
+        StatusCode::OK | StatusCode::CREATED => match answer.tokens() {
+            Ok(tokens) => Verdict::Final(Ok(tokens)),
+            // Cut off or garbled on the way: the same attempt gets the same tokens.
+            Err(fault) => Verdict::Again(fault),
+        },
+        StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => match answer.error_text() {
+            Some(reason) => Verdict::Final(Err(RenewalError::SessionEnded { reason })),
+            None => Verdict::Final(Err(RenewalError::Transient {
+                cause: Arc::new(answer.unexpected()),
+                retry_after: answer.retry_after,
+            })),
+        },
+        // Who limits calls without saying for how long is not called again.
+        StatusCode::TOO_MANY_REQUESTS if answer.retry_after.is_none() => {
+            Verdict::Final(Err(RenewalError::Transient { cause: Arc::new(answer.unexpected()), retry_after: None }))
+        }
+        status if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
+            Verdict::Again(answer.unexpected())
+        }
+        status => Verdict::Final(Err(RenewalError::Misconfigured {
+            cause: Arc::new(RenewalFault::Status { url: answer.url.clone(), status }),
+        })),
+    }
+}
+
+fn transport_fault(url: &Url, cause: reqwest::Error) -> RenewalFault {
+    let origin = url.origin().ascii_serialization();
+    // The URL is named once; in the cause it would stand again.
+    let cause = cause.without_url();
+    if cause.is_connect() {
+        RenewalFault::Unreachable { origin, cause }
+    } else {
+        RenewalFault::NoAnswer { origin, cause }
+    }
+}

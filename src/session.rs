@@ -1,0 +1,209 @@
+//! A logged-in session: attach a live token, send, judge the answer, and where it was refused for its token, send once
+//! more.
+//!
+//! # What it guarantees
+//!
+//! - A token goes to the origin that it was issued for, and nowhere else.
+//! - A request is sent at most twice, and never twice with the same token generation.
+//! - The second refusal is final, and so is the first where a newer token would not help: the answer says which
+//!   ([`Answer::refusal`]).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
+use reqwest::{Client, Method, Response, StatusCode};
+use tokio::time::timeout;
+use tracing::debug;
+use url::Url;
+
+use crate::error::TokenError;
+use crate::gate::RefreshGate;
+use crate::http::{ServerUrl, log_request, log_response};
+use crate::token::{Generation, TokenSet};
+
+/// A session that requests can be sent in. Cloning is cheap; all clones share one gate.
+#[derive(Clone)]
+pub struct Session {
+    gate: RefreshGate,
+    client: Client,
+    server: ServerUrl,
+}
+
+/// A request without its token.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The method.
+    pub method: Method,
+    /// Where to; on the session's origin.
+    pub url: Url,
+    /// Headers beside `Authorization`, which is the session's.
+    pub headers: HeaderMap,
+    /// How long it may take in all, refreshes and the answer's head included.
+    pub timeout: Option<Duration>,
+}
+
+/// A final answer, its body not yet read.
+#[derive(Debug)]
+pub struct Answer {
+    /// The answer.
+    pub response: Response,
+    /// Whether the request was sent a second time.
+    pub retried: bool,
+    /// Which generation of tokens it was last sent with.
+    pub generation: Generation,
+    /// Why a refusal was not followed by a(nother) refresh, if it is one.
+    pub refusal: Option<FinalRefusal>,
+}
+
+impl Answer {
+    /// Returns the next piece of the body, or `None` at its end.
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>, SendError> {
+        let chunk = self.response.chunk().await;
+        chunk.map_err(|cause| network_error(self.response.url(), cause))
+    }
+}
+
+/// What is known of a final 401 or 403.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FinalRefusal {
+    /// The token had been refreshed just now: its age is not the reason.
+    FreshToken,
+    /// The server says that the token lacks a scope (RFC 6750 section 3.1).
+    InsufficientScope,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// No live token could be had.
+    #[error(transparent)]
+    Token(#[from] Arc<TokenError>),
+    /// The address is not on the session's origin. Nothing was sent.
+    #[error("{0} is not on the origin that the tokens are for")]
+    WrongOrigin(String),
+    /// No connection, or it broke.
+    #[error("could not get an answer from {origin}")]
+    Network {
+        /// From whom.
+        origin: String,
+        /// Why not.
+        #[source]
+        cause: reqwest::Error,
+    },
+    /// Time ran out.
+    #[error("no answer from {origin} within {} s", bound.as_secs_f64())]
+    TimedOut {
+        /// From whom.
+        origin: String,
+        /// The time.
+        bound: Duration,
+    },
+}
+
+impl Session {
+    /// A session whose tokens come from `gate` and are for `server`. `client` must not follow redirects: it would carry
+    /// the token along.
+    pub fn new(gate: RefreshGate, client: Client, server: ServerUrl) -> Self {
+        Self { gate, client, server }
+    }
+
+    /// Returns the gate, for its counts and for tokens without a request.
+    pub fn gate(&self) -> &RefreshGate {
+        &self.gate
+    }
+
+    /// Returns the server that the session is for.
+    pub fn server(&self) -> &ServerUrl {
+        &self.server
+    }
+
+    /// Sends `request` with a live token.
+    pub async fn send(&self, request: &Request) -> Result<Answer, SendError> {
+        if request.url.origin() != self.server.origin() {
+            return Err(SendError::WrongOrigin(request.url.origin().ascii_serialization()));
+        }
+        match request.timeout {
+            // Dropping the work does not drop a refresh that it waits for: that runs in a task of its own.
+            Some(bound) => timeout(bound, self.send_untimed(request))
+                .await
+                .unwrap_or_else(|_| Err(SendError::TimedOut { origin: self.server.origin_text(), bound })),
+            None => self.send_untimed(request).await,
+        }
+    }
+
+    async fn send_untimed(&self, request: &Request) -> Result<Answer, SendError> {
+        let tokens = self.gate.current().await?;
+        let response = self.attempt(request, &tokens).await?;
+        let generation = tokens.generation;
+        if !is_refusal(&response) {
+            return Ok(Answer { response, retried: false, generation, refusal: None });
+        }
+        if lacks_scope(&response) {
+            let refusal = Some(FinalRefusal::InsufficientScope);
+            return Ok(Answer { response, retried: false, generation, refusal });
+        }
+        debug!(status = response.status().as_u16(), generation = generation.number(), "refused");
+        let newer = match self.gate.refresh_after(generation).await {
+            Ok(newer) => newer,
+            Err(error) if matches!(*error, TokenError::RefusalStands) => {
+                let refusal = Some(FinalRefusal::FreshToken);
+                return Ok(Answer { response, retried: false, generation, refusal });
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let response = self.attempt(request, &newer).await?;
+        let refusal = match &response {
+            response if !is_refusal(response) => None,
+            response if lacks_scope(response) => Some(FinalRefusal::InsufficientScope),
+            _ => Some(FinalRefusal::FreshToken),
+        };
+        Ok(Answer { response, retried: true, generation: newer.generation, refusal })
+    }
+
+    async fn attempt(&self, request: &Request, tokens: &TokenSet) -> Result<Response, SendError> {
+        log_request(&request.method, &request.url, &request.headers, tokens);
+        let send = self
+            .client
+            .request(request.method.clone(), request.url.clone())
+            .headers(request.headers.clone())
+            .header(AUTHORIZATION, bearer(tokens)?);
+        let response = send.send().await.map_err(|cause| network_error(&request.url, cause))?;
+        log_response(&response, tokens);
+        Ok(response)
+    }
+}
+
+/// The message names the origin; the rest of the URL may hold what a log should not.
+fn network_error(url: &Url, cause: reqwest::Error) -> SendError {
+    SendError::Network { origin: url.origin().ascii_serialization(), cause: cause.without_url() }
+}
+
+/// Returns the `Authorization` header (RFC 6750 section 2.1), marked so that no logger shows it.
+fn bearer(tokens: &TokenSet) -> Result<HeaderValue, SendError> {
+    let mut value = HeaderValue::try_from(format!("Bearer {}", tokens.access_token.expose())).map_err(|_| {
+        // Tokens are checked when they arrive; one that no header can carry came from a damaged store.
+        SendError::Token(Arc::new(TokenError::Store(crate::error::StoreError::Damaged {
+            place: "the token store".into(),
+            what: "the access token cannot be sent in a header".into(),
+        })))
+    })?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+fn is_refusal(response: &Response) -> bool {
+    matches!(response.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
+}
+
+/// Returns whether the server says that a newer token would lack the same right (RFC 6750 section 3.1).
+fn lacks_scope(response: &Response) -> bool {
+    response
+        .headers()
+        .get_all(WWW_AUTHENTICATE)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .any(|challenge| challenge.replace(['"', ' '], "").contains("error=insufficient_scope"))
+}

@@ -1,0 +1,162 @@
+//! The stored form of a [`TokenSet`]: one JSON object with a `version`.
+//!
+//! An entry of a newer version is refused, never guessed at and never overwritten. Errors name what is wrong and where,
+//! never what stands there: it may be a token.
+
+use jiff::Timestamp;
+use secrecy::zeroize::Zeroizing;
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use crate::error::StoreError;
+use crate::expiry::Lifetime;
+use crate::token::{AttemptKey, Generation, Secret, SessionId, TokenSet};
+
+const VERSION: u64 = 1;
+
+#[derive(Deserialize)]
+struct VersionAlone {
+    version: u64,
+}
+
+#[derive(Serialize)]
+struct EntryRef<'a> {
+    version: u64,
+    session: &'a SessionId,
+    generation: Generation,
+    server: &'a Url,
+    refresh_endpoint: &'a Url,
+    revocation_endpoint: Option<&'a Url>,
+    account: Option<&'a str>,
+    access_token: &'a str,
+    refresh_token: Option<&'a str>,
+    attempt_key: &'a str,
+    received_at: Timestamp,
+    access_lifetime_ms: Lifetime,
+    refresh_lifetime_ms: Lifetime,
+}
+
+#[derive(Deserialize)]
+struct Entry {
+    session: SessionId,
+    generation: Generation,
+    server: Url,
+    refresh_endpoint: Url,
+    revocation_endpoint: Option<Url>,
+    account: Option<String>,
+    access_token: String,
+    refresh_token: Option<String>,
+    attempt_key: String,
+    received_at: Timestamp,
+    access_lifetime_ms: Lifetime,
+    refresh_lifetime_ms: Lifetime,
+}
+
+/// Returns the stored form of `tokens`; it is wiped from memory when dropped.
+pub(super) fn encode(tokens: &TokenSet, place: &str) -> Result<Zeroizing<Vec<u8>>, StoreError> {
+    let entry = EntryRef {
+        version: VERSION,
+        session: &tokens.session,
+        generation: tokens.generation,
+        server: &tokens.server,
+        refresh_endpoint: &tokens.refresh_endpoint,
+        revocation_endpoint: tokens.revocation_endpoint.as_ref(),
+        account: tokens.account.as_deref(),
+        access_token: tokens.access_token.expose(),
+        refresh_token: tokens.refresh_token.as_ref().map(Secret::expose),
+        attempt_key: tokens.attempt_key.expose(),
+        received_at: tokens.received_at,
+        access_lifetime_ms: tokens.access_lifetime,
+        refresh_lifetime_ms: tokens.refresh_lifetime,
+    };
+    serde_json::to_vec(&entry).map(Zeroizing::new).map_err(|error| damaged(place, &error))
+}
+
+/// Returns the tokens that `text`, found at `place`, holds.
+pub(super) fn decode(text: &[u8], place: &str) -> Result<TokenSet, StoreError> {
+    if text.iter().all(u8::is_ascii_whitespace) {
+        return Err(StoreError::Damaged { place: place.into(), what: "it is empty".into() });
+    }
+    let VersionAlone { version } = serde_json::from_slice(text).map_err(|error| damaged(place, &error))?;
+    if version > VERSION {
+        return Err(StoreError::NewerVersion { place: place.into(), found: version, known: VERSION });
+    }
+    let entry: Entry = serde_json::from_slice(text).map_err(|error| damaged(place, &error))?;
+    Ok(TokenSet {
+        session: entry.session,
+        generation: entry.generation,
+        server: entry.server,
+        refresh_endpoint: entry.refresh_endpoint,
+        revocation_endpoint: entry.revocation_endpoint,
+        account: entry.account,
+        access_token: Secret::new(entry.access_token),
+        refresh_token: entry.refresh_token.map(Secret::new),
+        attempt_key: AttemptKey::from_saved(entry.attempt_key),
+        received_at: entry.received_at,
+        access_lifetime: entry.access_lifetime_ms,
+        refresh_lifetime: entry.refresh_lifetime_ms,
+    })
+}
+
+/// serde's own message may quote the value it did not like, so only its kind and its place are passed on.
+fn damaged(place: &str, error: &serde_json::Error) -> StoreError {
+    use serde_json::error::Category;
+
+    let kind = match error.classify() {
+        Category::Syntax => "it is not JSON",
+        Category::Eof => "it is cut short",
+        Category::Data => "a field is missing or of the wrong type",
+        Category::Io => "it could not be read",
+    };
+    let what = format!("{kind} (line {}, column {})", error.line(), error.column());
+    StoreError::Damaged { place: place.into(), what }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn sample() -> TokenSet {
+        decode(include_bytes!("fixtures/entry-v1.json"), "the fixture").unwrap()
+    }
+
+    #[test]
+    fn the_first_version_is_still_read() {
+        let tokens = sample();
+        assert_eq!(tokens.generation.number(), 7);
+        assert_eq!(tokens.account.as_deref(), Some("admin"));
+        assert_eq!(tokens.access_token.expose(), "access-token-of-the-fixture");
+        assert_eq!(tokens.access_token_expires_at().unwrap().to_string(), "2026-01-01T00:00:02Z");
+        assert_eq!(tokens.refresh_token_expires_at().unwrap().to_string(), "2026-01-08T00:00:00Z");
+    }
+
+    #[test]
+    fn an_entry_comes_back_as_it_went() {
+        let tokens = sample();
+        let text = encode(&tokens, "memory").unwrap();
+        let fixture: serde_json::Value = serde_json::from_slice(include_bytes!("fixtures/entry-v1.json")).unwrap();
+        assert_eq!(serde_json::from_slice::<serde_json::Value>(&text).unwrap(), fixture);
+    }
+
+    #[test]
+    fn damage_is_named_without_being_quoted() {
+        for (text, expected) in [
+            ("", "it is empty"),
+            (" \n", "it is empty"),
+            ("{\"version\":1,", "it is cut short"),
+            ("not JSON canary", "it is not JSON"),
+            ("{\"version\":\"canary\"}", "a field is missing or of the wrong type"),
+            ("{\"version\":1,\"session\":\"s\",\"generation\":\"canary\"}", "a field is missing or of the wrong type"),
+        ] {
+            let error = decode(text.as_bytes(), "the file").unwrap_err().to_string();
+            assert!(error.contains(expected), "{text:?}: {error}");
+            assert!(!error.contains("canary"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_newer_version_is_not_touched() {
+        let error = decode(b"{\"version\":2,\"sealed\":true}", "the file").unwrap_err();
+        assert!(matches!(error, StoreError::NewerVersion { found: 2, known: 1, .. }), "{error}");
+    }
+}

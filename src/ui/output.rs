@@ -1,0 +1,68 @@
+//! Writing an answer to a file.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use tempfile::{NamedTempFile, TempPath};
+use tokio::fs::File;
+use tokio::io::AsyncWriteExt as _;
+
+/// A file that appears whole or not at all. What is no regular file (a device, a pipe) is written straight.
+pub(crate) struct FileOutput {
+    target: PathBuf,
+    file: File,
+    /// Where the bytes are until they are all there; removes itself if that never comes.
+    temporary: Option<TempPath>,
+    length: u64,
+}
+
+impl FileOutput {
+    pub(crate) async fn create(path: &Path) -> io::Result<Self> {
+        let target = path.to_owned();
+        on_disk(move || {
+            let (file, temporary) = match std::fs::metadata(&target) {
+                Ok(metadata) if !metadata.is_file() => (std::fs::OpenOptions::new().write(true).open(&target)?, None),
+                _ => {
+                    let (file, path) = temporary_for(&target)?.into_parts();
+                    (file, Some(path))
+                }
+            };
+            Ok(Self { target, file: File::from_std(file), temporary, length: 0 })
+        })
+        .await
+    }
+
+    pub(crate) async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all(bytes).await?;
+        self.length += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Puts the file in its place and returns its length in bytes.
+    pub(crate) async fn finish(self) -> io::Result<u64> {
+        let Self { target, mut file, temporary, length } = self;
+        file.flush().await?;
+        if let Some(temporary) = temporary {
+            on_disk(move || Ok(temporary.persist(&target)?)).await?;
+        }
+        Ok(length)
+    }
+}
+
+/// Makes the temporary file that will replace `target`, with the mode that the shell's `>` would leave: that of the
+/// file that is there, else 0666 less the umask.
+fn temporary_for(target: &Path) -> io::Result<NamedTempFile> {
+    let directory = target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".authcli-").suffix(".part");
+    #[cfg(unix)]
+    let permissions = std::fs::metadata(target)
+        .map_or_else(|_| std::os::unix::fs::PermissionsExt::from_mode(0o666), |metadata| metadata.permissions());
+    #[cfg(unix)]
+    builder.permissions(permissions);
+    builder.tempfile_in(directory)
+}
+
+async fn on_disk<T: Send + 'static>(job: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    tokio::task::spawn_blocking(job).await.map_err(io::Error::other)?
+}

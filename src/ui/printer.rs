@@ -1,0 +1,103 @@
+//! The one way to standard output and standard error.
+
+use std::io::{self, IsTerminal as _, Write as _};
+
+use tokio::io::AsyncWriteExt as _;
+use tracing_subscriber::EnvFilter;
+
+use crate::cli::{ColorChoice, Global};
+
+/// Knows how quiet and how colourful to be.
+#[derive(Clone, Debug)]
+pub(crate) struct Printer {
+    quiet: bool,
+    color: bool,
+    terminal: bool,
+}
+
+impl Printer {
+    pub(crate) fn new(global: &Global) -> Self {
+        let terminal = io::stderr().is_terminal();
+        let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+            && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
+        let color = match global.color {
+            ColorChoice::Auto => terminal && wanted,
+            ColorChoice::Always => true,
+            ColorChoice::Never => false,
+        };
+        Self { quiet: global.quiet, color, terminal }
+    }
+
+    /// Sends what the library tells of its work to standard error: with -v its decisions, with -vv all it says. What
+    /// other libraries say is left out: nobody checked it for secrets.
+    pub(crate) fn start_log(&self, verbose: u8) {
+        let level = match verbose {
+            0 => return,
+            1 => "debug",
+            _ => "trace",
+        };
+        let subscriber = tracing_subscriber::fmt()
+            .with_env_filter(EnvFilter::new(format!("off,authcli={level}")))
+            .with_writer(io::stderr)
+            .with_ansi(self.color)
+            .with_target(false)
+            .without_time()
+            .finish();
+        // Fails only if a log is running already, and then that one serves.
+        let _ = tracing::subscriber::set_global_default(subscriber);
+    }
+
+    /// Whether a person watches standard error and wants to see more than errors.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.terminal && !self.quiet
+    }
+
+    /// Writes data to standard output.
+    pub(crate) async fn data(&self, text: &str) -> io::Result<()> {
+        let mut output = tokio::io::stdout();
+        output.write_all(text.as_bytes()).await?;
+        output.flush().await
+    }
+
+    /// Says what was done.
+    pub(crate) fn note(&self, text: &str) {
+        if !self.quiet {
+            self.line(text);
+        }
+    }
+
+    /// Says what did not go as it should, though the command went on.
+    pub(crate) fn warn(&self, text: &str) {
+        if !self.quiet {
+            self.line(&format!("{} {text}", self.painted("33", "warning:")));
+        }
+    }
+
+    /// Says why the command failed.
+    pub(crate) fn error(&self, message: &str, causes: &[String], hint: Option<&str>) {
+        self.line(&format!("{} {message}", self.painted("31;1", "error:")));
+        for cause in causes {
+            self.line(&format!("  caused by: {cause}"));
+        }
+        if let Some(hint) = hint {
+            self.line(&format!("{} {hint}", self.painted("36", "hint:")));
+        }
+    }
+
+    /// Says that the final answer was none to be glad of; its body has been printed.
+    pub(crate) fn failed_answer(&self, told: &str, hint: Option<&str>) {
+        if !self.quiet {
+            self.error(told, &[], hint);
+        }
+    }
+
+    fn painted(&self, code: &str, text: &str) -> String {
+        if self.color { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
+    }
+
+    /// Nobody can be told that standard error is closed.
+    #[expect(clippy::unused_self, reason = "standard error is written through the printer alone")]
+    fn line(&self, text: &str) {
+        let _ = writeln!(io::stderr().lock(), "{text}");
+    }
+}

@@ -1,0 +1,223 @@
+//! From an error to what is said of it and to the exit code: the one place that knows them all.
+
+use std::error::Error;
+use std::io;
+use std::sync::Arc;
+
+use authcli::error::{StoreError, TokenError};
+use authcli::http::AddressError;
+use authcli::profile::ProfileError;
+use authcli::renewal::{LoginError, RenewalFault};
+use authcli::session::SendError;
+
+use super::Printer;
+use crate::commands::{Exit, NoServer, NotLoggedIn, Unsaved, Usage};
+
+const LOGIN_HINT: &str = "run `authcli login`";
+const STORE_HINT: &str = "unlock the keyring, or log in with `--store file` to keep tokens in a private file";
+
+/// Tells what went wrong and returns how the program ends.
+pub(crate) fn failure(printer: &Printer, error: &anyhow::Error) -> Exit {
+    if is_closed_pipe(error) {
+        return Exit::Done;
+    }
+    let chain: Vec<String> = messages(error);
+    let (message, causes) = match chain.split_first() {
+        Some((message, causes)) => (message.as_str(), causes),
+        None => ("unknown", [].as_slice()),
+    };
+    let Verdict { exit, hint } = judge(error);
+    printer.error(message, causes, hint.as_deref());
+    exit
+}
+
+/// Returns how the program ends after a request without an answer.
+pub(crate) fn exit_of_send(error: &SendError) -> Exit {
+    judge_send(error).exit
+}
+
+/// Returns whether the reader of standard output went away. That is no error: `head` does it.
+pub(crate) fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .any(|cause| cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe))
+        && error.downcast_ref::<SendError>().is_none()
+}
+
+/// Prints what clap has to say: help to standard output, mistakes to standard error.
+pub(crate) fn parse_error(error: &clap::Error) -> Exit {
+    // A closed pipe is no reason to fail.
+    let _ = error.print();
+    if error.use_stderr() { Exit::Usage } else { Exit::Done }
+}
+
+/// The program could not even begin.
+#[expect(clippy::print_stderr, reason = "there is no printer yet")]
+pub(crate) fn no_runtime(error: &io::Error) -> Exit {
+    eprintln!("error: could not start: {error}");
+    Exit::Other
+}
+
+/// Returns the messages of `error` and its causes, each once. What an HTTP client says between the first and the last
+/// cause tells people nothing, so of its errors only the last is kept.
+fn messages(error: &anyhow::Error) -> Vec<String> {
+    let mut told: Vec<String> = Vec::new();
+    let mut chain = error.chain().peekable();
+    while let Some(cause) = chain.next() {
+        if cause.is::<reqwest::Error>() && chain.peek().is_some() {
+            let Some(root) = chain.last() else { break };
+            told.push(printable(root));
+            break;
+        }
+        let text = printable(cause);
+        if told.last() != Some(&text) {
+            told.push(text);
+        }
+    }
+    told
+}
+
+/// Servers and file names may put escapes into their texts; a terminal must not obey them.
+fn printable(error: &(dyn Error + 'static)) -> String {
+    error.to_string().chars().filter(|character| !character.is_control()).collect()
+}
+
+struct Verdict {
+    exit: Exit,
+    hint: Option<String>,
+}
+
+fn ends(exit: Exit) -> Verdict {
+    Verdict { exit, hint: None }
+}
+
+fn ends_with(exit: Exit, hint: impl Into<String>) -> Verdict {
+    Verdict { exit, hint: Some(hint.into()) }
+}
+
+fn judge(error: &anyhow::Error) -> Verdict {
+    if let Some(usage) = error.downcast_ref::<Usage>() {
+        return Verdict { exit: Exit::Usage, hint: usage.hint().map(str::to_owned) };
+    }
+    if let Some(error) = error.downcast_ref::<NotLoggedIn>() {
+        return judge_not_logged_in(error);
+    }
+    if let Some(error) = error.downcast_ref::<SendError>() {
+        return judge_send(error);
+    }
+    if let Some(error) = error.downcast_ref::<Arc<TokenError>>() {
+        return judge_token(error);
+    }
+    if let Some(error) = error.downcast_ref::<TokenError>() {
+        return judge_token(error);
+    }
+    if let Some(error) = error.downcast_ref::<StoreError>() {
+        return judge_store(error);
+    }
+    if let Some(error) = error.downcast_ref::<LoginError>() {
+        return judge_login(error);
+    }
+    if let Some(error) = error.downcast_ref::<ProfileError>() {
+        return judge_profile(error);
+    }
+    if let Some(error) = error.downcast_ref::<AddressError>() {
+        return judge_address(error);
+    }
+    if error.is::<NoServer>() {
+        return ends_with(
+            Exit::Unreachable,
+            "name the server with `--server URL`, or start one to try things out: `authcli-server serve --demo`",
+        );
+    }
+    if error.is::<Unsaved>() {
+        return ends_with(Exit::Store, "mend the store, then run `authcli login`");
+    }
+    if error.is::<RenewalFault>() {
+        return ends(Exit::Unreachable);
+    }
+    ends(Exit::Other)
+}
+
+fn judge_not_logged_in(error: &NotLoggedIn) -> Verdict {
+    let profile = match error {
+        NotLoggedIn::Nowhere { profile } | NotLoggedIn::Ended { profile, .. } => profile,
+        NotLoggedIn::OtherServer { wanted, .. } => {
+            let hint = format!("run `authcli login --server {wanted}`, with `--profile NAME` to keep both");
+            return ends_with(Exit::NotLoggedIn, hint);
+        }
+    };
+    if profile == "default" {
+        return ends_with(Exit::NotLoggedIn, LOGIN_HINT);
+    }
+    ends_with(Exit::NotLoggedIn, format!("run `authcli login --profile {profile}`"))
+}
+
+fn judge_send(error: &SendError) -> Verdict {
+    match error {
+        SendError::Token(error) => judge_token(error),
+        SendError::WrongOrigin(_) => ends(Exit::Usage),
+        SendError::TimedOut { .. } => ends(Exit::Unreachable),
+        _ => ends_with(Exit::Unreachable, "is the server running, and is its address right? `authcli status` shows it"),
+    }
+}
+
+fn judge_token(error: &TokenError) -> Verdict {
+    match error {
+        TokenError::NotLoggedIn | TokenError::SessionEnded { .. } | TokenError::AccountChanged => {
+            ends_with(Exit::NotLoggedIn, LOGIN_HINT)
+        }
+        TokenError::Unavailable { retry_after: Some(wait), .. } if !wait.is_zero() => {
+            ends_with(Exit::Unreachable, format!("the session stands; try again in {} s", wait.as_secs().max(1)))
+        }
+        TokenError::Unavailable { .. } => ends_with(Exit::Unreachable, "the session stands; try again later"),
+        TokenError::Store(error) => judge_store(error),
+        TokenError::LockBusy { .. } => ends_with(Exit::LockBusy, "see what that process does; the session stands"),
+        TokenError::LockFailed { .. } => ends_with(
+            Exit::LockBusy,
+            "nothing is refreshed without the lock; keep AUTHCLI_CONFIG_DIR on a local file system",
+        ),
+        TokenError::RefusalStands => ends(Exit::ClientError),
+        _ => ends(Exit::Other),
+    }
+}
+
+fn judge_store(error: &StoreError) -> Verdict {
+    match error {
+        StoreError::NoKeyring(_) | StoreError::KeyringSilent(_) => ends_with(Exit::Store, STORE_HINT),
+        StoreError::Damaged { .. } => ends_with(Exit::Store, "run `authcli login` to replace it"),
+        StoreError::NewerVersion { .. } => ends_with(Exit::Store, "use the newer authcli"),
+        _ => ends(Exit::Store),
+    }
+}
+
+fn judge_login(error: &LoginError) -> Verdict {
+    match error {
+        LoginError::Refused { .. } => ends(Exit::ClientError),
+        LoginError::Throttled { retry_after: Some(wait), .. } => {
+            ends_with(Exit::ClientError, format!("try again in {} s", wait.as_secs().max(1)))
+        }
+        LoginError::Throttled { retry_after: None, .. } => ends_with(Exit::ClientError, "try again later"),
+        LoginError::NoSuchCall { .. } => ends_with(Exit::Other, "is `--server` the address of the API?"),
+        LoginError::Fault(_) => ends(Exit::Unreachable),
+        LoginError::Address(error) => judge_address(error),
+        _ => ends(Exit::Other),
+    }
+}
+
+fn judge_profile(error: &ProfileError) -> Verdict {
+    match error {
+        ProfileError::Unknown(name) => ends_with(Exit::Usage, format!("`authcli login --profile {name}` makes it")),
+        ProfileError::File(error) => judge_store(error),
+        ProfileError::Lock(error) => judge_token(error),
+        _ => ends(Exit::Usage),
+    }
+}
+
+fn judge_address(error: &AddressError) -> Verdict {
+    match error {
+        AddressError::ClearText(_) => {
+            ends_with(Exit::Usage, "use https, or set `allow_http = true` in the profile if the network is yours")
+        }
+        _ => ends(Exit::Usage),
+    }
+}

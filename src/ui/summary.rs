@@ -1,0 +1,83 @@
+//! Results as text for people.
+
+use std::fmt::Write as _;
+
+use authcli::load::{Latencies, Summary};
+use jiff::{SignedDuration, Timestamp};
+
+/// Returns a burst's summary as a few aligned lines.
+pub(crate) fn text(summary: &Summary) -> String {
+    let mut rows = vec![
+        ("requests", format!("{} ({} at a time)", summary.requests, summary.concurrency)),
+        ("succeeded", summary.succeeded.to_string()),
+        ("failed", summary.failed.to_string()),
+    ];
+    let statuses: Vec<String> = summary.statuses.iter().map(|(status, count)| format!("{status} × {count}")).collect();
+    if !statuses.is_empty() {
+        rows.push(("statuses", statuses.join(", ")));
+    }
+    for (reason, count) in &summary.errors {
+        let reason: String = reason.chars().filter(|character| !character.is_control()).collect();
+        rows.push(("no answer", format!("{count} × {reason}")));
+    }
+    let Latencies { p50, p90, p99, max, .. } = summary.latency_ms;
+    rows.extend([
+        ("refreshes", format!("{} sent, {} taken from other processes", summary.refreshes, summary.adopted)),
+        ("sent again", summary.retried.to_string()),
+        ("elapsed", format!("{:.1} ms ({:.0} requests/s)", summary.elapsed_ms, summary.requests_per_second)),
+        ("latency", format!("p50 {p50:.1} ms, p90 {p90:.1} ms, p99 {p99:.1} ms, max {max:.1} ms")),
+    ]);
+    aligned(&rows)
+}
+
+/// Returns rows of a name and a value, one a line, the values under each other.
+pub(crate) fn aligned(rows: &[(&str, String)]) -> String {
+    let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    let mut text = String::new();
+    for (name, value) in rows {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{name:<width$}  {value}");
+    }
+    text
+}
+
+/// Returns when something ends, and how far that is from `now`.
+pub(crate) fn until(end: Option<Timestamp>, now: Timestamp) -> String {
+    let Some(end) = end else {
+        return "end unknown".into();
+    };
+    let left = end.duration_since(now);
+    let away = rough(left.abs());
+    let at = end.strftime("%Y-%m-%d %H:%M:%S UTC");
+    if left.is_positive() { format!("ends in {away} ({at})") } else { format!("ended {away} ago ({at})") }
+}
+
+/// Returns the two largest units of `duration`: nobody needs the seconds of a week.
+fn rough(duration: SignedDuration) -> String {
+    let seconds = duration.as_secs();
+    match seconds {
+        86_400.. => format!("{} d {} h", seconds / 86_400, seconds % 86_400 / 3_600),
+        3_600.. => format!("{} h {} min", seconds / 3_600, seconds % 3_600 / 60),
+        60.. => format!("{} min {} s", seconds / 60, seconds % 60),
+        _ => format!("{:.1} s", duration.as_secs_f64()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_told_in_the_units_that_matter() {
+        let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        for (seconds, expected) in [
+            (1, "ends in 1.0 s (2026-01-01 00:00:01 UTC)"),
+            (61, "ends in 1 min 1 s (2026-01-01 00:01:01 UTC)"),
+            (7 * 86_400, "ends in 7 d 0 h (2026-01-08 00:00:00 UTC)"),
+            (-3_660, "ended 1 h 1 min ago (2025-12-31 22:59:00 UTC)"),
+        ] {
+            assert_eq!(until(Some(now + SignedDuration::from_secs(seconds)), now), expected);
+        }
+        assert_eq!(until(None, now), "end unknown");
+    }
+}
