@@ -17,8 +17,8 @@ Examples:
   authcli get /protected
   authcli burst -n 100 /protected
 
-Environment: AUTHCLI_PROFILE, AUTHCLI_SERVER, AUTHCLI_STORE, AUTHCLI_CONFIG_DIR, NO_COLOR. A flag beats the
-environment, the environment beats the profile.")]
+A flag beats the environment, the environment beats the profile. AUTHCLI_CONFIG_DIR names the directory of all files; \
+NO_COLOR is honoured.")]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) global: Global,
@@ -160,10 +160,10 @@ pub(crate) struct BurstArgs {
     #[arg(default_value = "/protected")]
     pub(crate) path: String,
     /// How many requests to send
-    #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(short = 'n', long, value_name = "N", value_parser = at_least_one)]
     pub(crate) requests: u64,
     /// How many at a time [default: all, at most 1000]
-    #[arg(short, long, value_name = "C", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(short, long, value_name = "C", value_parser = at_least_one)]
     pub(crate) concurrency: Option<u64>,
     #[command(flatten)]
     pub(crate) request: RequestArgs,
@@ -183,6 +183,13 @@ fn duration(text: &str) -> Result<Duration, String> {
         None
     };
     parsed.ok_or_else(|| "expected a time such as 500ms, 5s, 2m, or a number of seconds".into())
+}
+
+fn at_least_one(text: &str) -> Result<u64, String> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err("expected a whole number of at least 1".into()),
+        Ok(number) => Ok(number),
+    }
 }
 
 fn positive_duration(text: &str) -> Result<Duration, String> {

@@ -60,9 +60,9 @@ impl Credential {
         self.store.load().await
     }
 
-    /// Returns how the session that stood here last ended, if nothing is stored because it ended.
-    pub async fn ended(&self) -> Option<Ended> {
-        self.rendezvous.stamp().await?.ended
+    /// Returns what processes were last told of the session, also where nothing is stored any more.
+    pub async fn stamp(&self) -> Option<Stamp> {
+        self.rendezvous.stamp().await
     }
 
     /// Returns a gate's ports for this credential.

@@ -111,6 +111,10 @@ pub enum StoreError {
     /// The keyring did not answer in time. It may be locked or hung.
     #[error("the OS keyring did not answer within {} s", .0.as_secs())]
     KeyringSilent(Duration),
+    /// The keyring says that there is no entry, though one was saved and nobody logged out. A keyring that was never
+    /// unlocked, or another one than at login, says so too. Unlock it, or log in again.
+    #[error("the OS keyring shows no entry for this login, though one was saved; it may be locked")]
+    EntryMissing,
     /// The keyring answered with an error.
     #[error("could not {action} the keyring entry")]
     Keyring {

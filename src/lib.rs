@@ -6,7 +6,7 @@
 //!
 //! # How the parts fit
 //!
-//! A [`Credential`] is one login in a [store](store) with a [lock](lock) beside it. [`RefreshGate`] is made from its
+//! A [`Credential`] is one login in a [`store`] with a [`lock`] beside it. [`RefreshGate`] is made from its
 //! tokens and its ports; [`Session`] from the gate, an HTTP client and a [`ServerUrl`](http::ServerUrl).
 //!
 //! The library reads no environment, no home directory and no terminal, and prints nothing.

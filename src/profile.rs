@@ -101,7 +101,7 @@ pub enum ProfileError {
     #[error("`{0}` cannot name a profile: use up to {LONGEST_NAME} letters, digits, `.`, `-` and `_`")]
     BadName(String),
     /// The address in the profile is not usable.
-    #[error("the server address of profile `{profile}`")]
+    #[error("profile `{profile}` has no usable server address")]
     Address {
         /// Which profile.
         profile: String,
@@ -146,6 +146,11 @@ impl Configuration {
         &self.directory
     }
 
+    /// Returns the file that people may edit.
+    pub fn path(&self) -> PathBuf {
+        self.directory.join(FILE)
+    }
+
     /// Returns the profile called `name`.
     pub fn profile(&self, name: &str) -> Option<&Profile> {
         self.profiles.get(name)
@@ -163,7 +168,7 @@ impl Configuration {
         private_fs::ensure_directory_exists(&self.directory)?;
         let lock = LockFile::new(self.directory.join("config.lock"));
         let _held = lock.lock_within(LOCK_BOUND).await.map_err(|error| ProfileError::Lock(Arc::new(error)))?;
-        let path = self.directory.join(FILE);
+        let path = self.path();
         let text = read_text(&path)?;
         parse(&path, &text)?;
         let mut document: DocumentMut = text.parse().map_err(|error: toml_edit::TomlError| ProfileError::BadValue {

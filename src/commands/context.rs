@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use authcli::clock::SystemClock;
-use authcli::error::TokenError;
+use authcli::error::{StoreError, TokenError};
 use authcli::gate::{Clock, Ending, RefreshGate, Work};
 use authcli::http::{ServerUrl, client_for};
 use authcli::profile::{Configuration, Profile, ProfileError, check_name};
@@ -31,7 +31,7 @@ pub(crate) struct Context {
     /// Whether the profile was asked for by name, so that it must be there.
     profile_was_named: bool,
     /// A server asked for by flag or environment.
-    server: Option<String>,
+    server: Option<ServerUrl>,
     /// A store asked for by flag.
     store_flag: Option<StoreKind>,
     /// All gates in use, so that the way out can wait for them.
@@ -63,12 +63,14 @@ impl Context {
         let profile_was_named = named.is_some();
         let profile_name = named.unwrap_or_else(|| DEFAULT_PROFILE.into());
         check_name(&profile_name)?;
+        let server = global.server.or_else(|| variable("AUTHCLI_SERVER"));
+        let server = server.map(|text| ServerUrl::parse(&text)).transpose()?;
         Ok(Self {
             printer,
             configuration,
             profile_name,
             profile_was_named,
-            server: global.server.or_else(|| variable("AUTHCLI_SERVER")),
+            server,
             store_flag: global.store,
             gates: Vec::new(),
         })
@@ -81,13 +83,26 @@ impl Context {
 
     /// Returns the server to log in at: the one asked for, else the profile's, else the default.
     pub(crate) fn login_server(&self) -> anyhow::Result<ServerUrl> {
-        let profile = self.profile();
-        let text = match (&self.server, profile.and_then(|profile| profile.server.as_deref())) {
-            (Some(asked), _) => asked,
-            (None, Some(own)) => own,
-            (None, None) => DEFAULT_SERVER,
+        let server = match (&self.server, self.profile().and_then(|profile| profile.server.as_deref())) {
+            (Some(asked), _) => asked.clone(),
+            (None, Some(own)) => ServerUrl::parse(own)
+                .map_err(|cause| ProfileError::Address { profile: self.profile_name.clone(), cause })?,
+            (None, None) => ServerUrl::parse(DEFAULT_SERVER)?,
         };
-        Ok(ServerUrl::parse(text)?.checked(profile.is_some_and(|profile| profile.allow_http))?)
+        self.allowed(server)
+    }
+
+    /// Refuses a server that would get tokens in clear text, unless the profile allows it.
+    fn allowed(&self, server: ServerUrl) -> anyhow::Result<ServerUrl> {
+        let allow_http = self.profile().is_some_and(|profile| profile.allow_http);
+        server.checked(allow_http).map_err(|error| {
+            let hint = format!(
+                "use https; where the network is yours, set `allow_http = true` under `[profiles.{}]` in {}",
+                self.profile_name,
+                self.configuration.path().display()
+            );
+            Usage::with_hint(error.to_string(), hint).into()
+        })
     }
 
     /// Returns the store to log in with: the one asked for by flag, else the profile's, else the environment's, else
@@ -106,7 +121,6 @@ impl Context {
     pub(crate) async fn stored(&self) -> anyhow::Result<Stored> {
         let stored = self.stored_anywhere().await?;
         if let Some(asked) = &self.server {
-            let asked = ServerUrl::parse(asked)?;
             let bound = stored.server()?;
             if asked.origin() != bound.origin() {
                 let (wanted, bound) = (asked.origin_text(), bound.origin_text());
@@ -129,12 +143,18 @@ impl Context {
         };
         match credential.load().await? {
             Some(tokens) => Ok(Stored { credential, tokens, kind }),
-            None => match credential.ended().await.map(|ended| ended.how) {
-                Some(Ending::Refused(reason)) => {
-                    Err(NotLoggedIn::Ended { profile: self.profile_name.clone(), reason }.into())
-                }
-                Some(Ending::LoggedOut) | None => Err(self.not_logged_in()),
-            },
+            None => Err(self.why_nothing_is_stored(&credential, kind).await),
+        }
+    }
+
+    async fn why_nothing_is_stored(&self, credential: &Credential, kind: StoreKind) -> anyhow::Error {
+        let Some(stamp) = credential.stamp().await else {
+            return self.not_logged_in();
+        };
+        match stamp.ended.map(|ended| ended.how) {
+            Some(Ending::Refused(reason)) => NotLoggedIn::Ended { profile: self.profile_name.clone(), reason }.into(),
+            None if kind == StoreKind::Keyring => StoreError::EntryMissing.into(),
+            Some(Ending::LoggedOut) | None => self.not_logged_in(),
         }
     }
 
@@ -158,14 +178,12 @@ impl Context {
     /// Opens the stored session for requests.
     pub(crate) async fn open_session(&mut self, work: Work) -> anyhow::Result<Session> {
         let stored = self.stored().await?;
-        let bound = stored.server()?;
-        let profile_allows = self.profile().is_some_and(|profile| profile.allow_http);
         // Another path on the same origin is allowed; the tokens are for the origin.
         let server = match &self.server {
-            Some(asked) => ServerUrl::parse(asked)?,
-            None => bound,
-        }
-        .checked(profile_allows)?;
+            Some(asked) => asked.clone(),
+            None => stored.server()?,
+        };
+        let server = self.allowed(server)?;
         let client = client_for(&server).context("could not set up the HTTP client")?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let renewal = Arc::new(JsonApi::new(client.clone(), Arc::clone(&clock)));

@@ -3,8 +3,9 @@
 //! - Keyring calls block, and may hang for ever (a prompt that nobody answers, a daemon that is frozen). All of them run
 //!   on one detached thread, in order; whoever waits gives up after a bound and says so.
 //! - After a save the entry is read back: some backends take a write without keeping it.
-//! - "No such entry" from a keyring that was never unlocked looks the same as "logged out"; so the answer is trusted
-//!   only for what it costs: nobody is logged out by it, a login proves the keyring by writing first.
+//! - "No such entry" from a keyring that was never unlocked looks the same as "logged out". So a login proves the keyring
+//!   by writing, and whoever finds nothing asks the stamp whether something was saved
+//!   ([`StoreError::EntryMissing`]).
 
 use std::collections::HashMap;
 use std::sync::Arc;

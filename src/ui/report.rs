@@ -120,8 +120,8 @@ fn judge(error: &anyhow::Error) -> Verdict {
     if let Some(error) = error.downcast_ref::<ProfileError>() {
         return judge_profile(error);
     }
-    if let Some(error) = error.downcast_ref::<AddressError>() {
-        return judge_address(error);
+    if error.is::<AddressError>() {
+        return ends(Exit::Usage);
     }
     if error.is::<NoServer>() {
         return ends_with(
@@ -184,6 +184,7 @@ fn judge_token(error: &TokenError) -> Verdict {
 fn judge_store(error: &StoreError) -> Verdict {
     match error {
         StoreError::NoKeyring(_) | StoreError::KeyringSilent(_) => ends_with(Exit::Store, STORE_HINT),
+        StoreError::EntryMissing => ends_with(Exit::Store, "unlock the keyring, or run `authcli login`"),
         StoreError::Damaged { .. } => ends_with(Exit::Store, "run `authcli login` to replace it"),
         StoreError::NewerVersion { .. } => ends_with(Exit::Store, "use the newer authcli"),
         _ => ends(Exit::Store),
@@ -199,7 +200,7 @@ fn judge_login(error: &LoginError) -> Verdict {
         LoginError::Throttled { retry_after: None, .. } => ends_with(Exit::ClientError, "try again later"),
         LoginError::NoSuchCall { .. } => ends_with(Exit::Other, "is `--server` the address of the API?"),
         LoginError::Fault(_) => ends(Exit::Unreachable),
-        LoginError::Address(error) => judge_address(error),
+        LoginError::Address(_) => ends(Exit::Usage),
         _ => ends(Exit::Other),
     }
 }
@@ -209,15 +210,6 @@ fn judge_profile(error: &ProfileError) -> Verdict {
         ProfileError::Unknown(name) => ends_with(Exit::Usage, format!("`authcli login --profile {name}` makes it")),
         ProfileError::File(error) => judge_store(error),
         ProfileError::Lock(error) => judge_token(error),
-        _ => ends(Exit::Usage),
-    }
-}
-
-fn judge_address(error: &AddressError) -> Verdict {
-    match error {
-        AddressError::ClearText(_) => {
-            ends_with(Exit::Usage, "use https, or set `allow_http = true` in the profile if the network is yours")
-        }
         _ => ends(Exit::Usage),
     }
 }
