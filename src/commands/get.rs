@@ -6,13 +6,12 @@ use anyhow::Context as _;
 use authcli::gate::Work;
 use authcli::session::Answer;
 use reqwest::{Method, Response};
-use tokio::io::AsyncWriteExt as _;
 
 use super::Exit;
 use super::context::Context;
 use super::request::{hint, request};
 use crate::cli::GetArgs;
-use crate::ui::output::FileOutput;
+use crate::ui::output::{FileOutput, Output};
 
 /// Sends one request and streams its answer.
 pub(crate) async fn run(context: &mut Context, args: GetArgs) -> anyhow::Result<Exit> {
@@ -34,15 +33,13 @@ pub(crate) async fn run(context: &mut Context, args: GetArgs) -> anyhow::Result<
 }
 
 async fn to_stdout(mut answer: Answer, include: bool) -> anyhow::Result<()> {
-    // Through the runtime: a reader that pauses must not keep a signal from being noticed.
-    let mut output = tokio::io::stdout();
+    let mut output = Output::stdout();
     if include {
-        output.write_all(&head(&answer.response)).await?;
+        output.write(&head(&answer.response)).await?;
     }
     while let Some(chunk) = answer.chunk().await? {
-        output.write_all(&chunk).await?;
+        output.write(&chunk).await?;
     }
-    output.flush().await?;
     Ok(())
 }
 

@@ -1,11 +1,38 @@
-//! Writing an answer to a file.
+//! Writing an answer: to standard output, or to a file.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use tempfile::{NamedTempFile, TempPath};
 use tokio::fs::File;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncWriteExt as _, Stdout};
+
+/// Standard output, written through the runtime: a reader that pauses must not keep a signal from being noticed.
+pub(crate) struct Output(Stdout);
+
+/// Standard output did not take what was written.
+#[derive(Debug, thiserror::Error)]
+#[error("could not write to standard output")]
+pub(crate) struct OutputError(#[source] io::Error);
+
+impl OutputError {
+    /// Returns whether the reader went away. That is no failure: `head` does it.
+    pub(crate) fn reader_is_gone(&self) -> bool {
+        self.0.kind() == io::ErrorKind::BrokenPipe
+    }
+}
+
+impl Output {
+    pub(crate) fn stdout() -> Self {
+        Self(tokio::io::stdout())
+    }
+
+    /// Writes all of `bytes` at once: half a line of an answer that goes on for long must not wait for its end.
+    pub(crate) async fn write(&mut self, bytes: &[u8]) -> Result<(), OutputError> {
+        self.0.write_all(bytes).await.map_err(OutputError)?;
+        self.0.flush().await.map_err(OutputError)
+    }
+}
 
 /// A file that appears whole or not at all. What is no regular file (a device, a pipe) is written straight.
 pub(crate) struct FileOutput {

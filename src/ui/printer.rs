@@ -2,9 +2,9 @@
 
 use std::io::{self, IsTerminal as _, Write as _};
 
-use tokio::io::AsyncWriteExt as _;
 use tracing_subscriber::EnvFilter;
 
+use super::output::{Output, OutputError};
 use crate::cli::{ColorChoice, Global};
 
 /// Knows how quiet and how colourful to be.
@@ -53,10 +53,8 @@ impl Printer {
     }
 
     /// Writes data to standard output.
-    pub(crate) async fn data(&self, text: &str) -> io::Result<()> {
-        let mut output = tokio::io::stdout();
-        output.write_all(text.as_bytes()).await?;
-        output.flush().await
+    pub(crate) async fn data(&self, text: &str) -> Result<(), OutputError> {
+        Output::stdout().write(text.as_bytes()).await
     }
 
     /// Says what was done.

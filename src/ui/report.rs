@@ -11,6 +11,7 @@ use authcli::renewal::{LoginError, RenewalFault};
 use authcli::session::SendError;
 
 use super::Printer;
+use super::output::OutputError;
 use crate::commands::{Exit, NoServer, NotLoggedIn, Unsaved, Usage};
 
 const LOGIN_HINT: &str = "run `authcli login`";
@@ -36,12 +37,9 @@ pub(crate) fn exit_of_send(error: &SendError) -> Exit {
     judge_send(error).exit
 }
 
-/// Returns whether the reader of standard output went away. That is no error: `head` does it.
+/// Returns whether the reader of standard output went away.
 pub(crate) fn is_closed_pipe(error: &anyhow::Error) -> bool {
-    error
-        .chain()
-        .any(|cause| cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe))
-        && error.downcast_ref::<SendError>().is_none()
+    error.downcast_ref().is_some_and(OutputError::reader_is_gone)
 }
 
 /// Prints what clap has to say: help to standard output, mistakes to standard error.
