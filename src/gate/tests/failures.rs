@@ -64,7 +64,7 @@ async fn a_clock_that_was_set_back_makes_nobody_wait_for_the_future() {
     let (first, second) = (world.process(), world.process());
     tokio::time::advance(LIFETIME * 3).await;
     let waiter = wanting(&first).await;
-    world.call().await.be_away(Some(Duration::from_secs(60)));
+    world.call().await.be_away(Some(Duration::from_mins(1)));
     waiter.await.unwrap().unwrap_err();
     // The tokens are stale all the same, but now the failure lies in the future: in the stamp, and in memory.
     world.set_clock_by(-100_000);
