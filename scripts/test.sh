@@ -7,7 +7,7 @@ source scripts/common.sh
 start=$SECONDS
 
 need gnome-keyring-daemon=gnome-keyring dbus-run-session=dbus node=nodejs npm=npm
-node -e 'process.exit(Number(process.versions.node.split(".")[0]) < 18)' ||
+node -e 'process.exit(Number(process.versions.node.split(".")[0]) < 18 ? 1 : 0)' ||
   fail "the foreign peers need Node.js 18 or newer, this is $(node --version)"
 
 # npm writes the first of these last: it is older than the lock file when that has changed since.
