@@ -31,6 +31,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::Mutex;
+use tokio::time::sleep;
 use tracing::debug;
 
 use self::core::{Core, Landing, Outcome, Step, Takeoff};
@@ -41,6 +42,9 @@ pub use self::stamp::{Ended, Ending, Failure, Renewing, Stamp};
 use crate::error::TokenError;
 use crate::expiry;
 use crate::token::{Generation, TokenSet};
+
+/// How long after a failed save the next one is tried.
+const SAVE_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// What a gate works with.
 pub struct Ports {
@@ -79,6 +83,8 @@ struct Shared {
     parked: Mutex<Option<Unsaved>>,
     /// Set on the way out: a flight that still waits for the lock has sent nothing and may give up.
     closing: AtomicBool,
+    /// Whether a task is at work that tries again to save.
+    saving: AtomicBool,
     refreshes: AtomicU64,
     adoptions: AtomicU64,
 }
@@ -101,6 +107,7 @@ impl RefreshGate {
             work,
             parked: Mutex::const_new(None),
             closing: AtomicBool::new(false),
+            saving: AtomicBool::new(false),
             refreshes: AtomicU64::new(0),
             adoptions: AtomicU64::new(0),
         };
@@ -165,7 +172,7 @@ impl RefreshGate {
             // What it came to is for those who asked.
             drop(landing.outcome().await);
         }
-        self.shared.save_parked().await
+        self.shared.save(&mut *self.shared.parked.lock().await).await
     }
 
     fn now(&self) -> Timestamp {
@@ -209,7 +216,7 @@ impl RefreshGate {
 }
 
 impl Shared {
-    async fn fly(&self, takeoff: Takeoff, want: Want) {
+    async fn fly(self: &Arc<Self>, takeoff: Takeoff, want: Want) {
         let mut parked = self.parked.lock().await;
         let memory = Arc::clone(takeoff.replaces());
         let flown = fly(&self.ports, &memory, want, parked.take(), &self.closing).await;
@@ -219,11 +226,26 @@ impl Shared {
             None => 0,
         };
         *parked = flown.unsaved;
+        if parked.is_some() && !self.saving.swap(true, Ordering::Relaxed) {
+            tokio::spawn(Arc::clone(self).keep_trying_to_save());
+        }
         takeoff.land(flown.arrival);
     }
 
-    async fn save_parked(&self) -> Result<(), Arc<TokenError>> {
-        let mut parked = self.parked.lock().await;
+    /// Ends when nothing is unsaved any more. Until then no other process gets the lock, so the sooner the better.
+    async fn keep_trying_to_save(self: Arc<Self>) {
+        loop {
+            sleep(SAVE_AGAIN_AFTER).await;
+            let mut parked = self.parked.lock().await;
+            if self.save(&mut parked).await.is_ok() {
+                // Before `parked` is let go, so that the next flight that fails to save starts another such task.
+                self.saving.store(false, Ordering::Relaxed);
+                return;
+            }
+        }
+    }
+
+    async fn save(&self, parked: &mut Option<Unsaved>) -> Result<(), Arc<TokenError>> {
         let Some(unsaved) = parked.take() else {
             return Ok(());
         };

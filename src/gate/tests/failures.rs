@@ -207,3 +207,20 @@ async fn the_next_flight_saves_first_what_an_earlier_one_could_not() {
     assert_eq!(waiter.await.unwrap().unwrap().generation.number(), 3);
     assert!(!world.is_locked());
 }
+
+#[tokio::test(start_paused = true)]
+async fn in_long_work_the_save_is_tried_again_until_it_succeeds() {
+    let mut world = World::new();
+    let gate = world.process();
+    until_stale().await;
+    world.fail_saves(3);
+    let waiter = wanting(&gate).await;
+    world.call().await.succeed();
+    waiter.await.unwrap().unwrap();
+    tokio::time::sleep(Duration::from_millis(1_900)).await;
+    assert!(world.is_locked());
+    tokio::time::sleep(Duration::from_millis(1_200)).await;
+    assert!(!world.is_locked());
+    assert_eq!(world.stored().unwrap().generation.number(), 2);
+    gate.close().await.unwrap();
+}
