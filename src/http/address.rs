@@ -155,14 +155,13 @@ fn has_scheme(path: &str) -> bool {
         && scheme.chars().all(|character| character.is_ascii_alphanumeric() || "+-.".contains(character))
 }
 
-/// Returns `text` fit for a message: what stands before an `@` may be a password.
+/// Returns `text` fit for a message: what stands before an `@` in the place of a host may be a password.
 fn without_user(text: &str) -> String {
     let shown: String = text.chars().filter(|character| !character.is_control()).collect();
-    let (scheme, rest) =
-        shown.split_once("://").map_or(("", shown.as_str()), |(_, rest)| (&shown[..shown.len() - rest.len()], rest));
-    let authority_end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    match rest[..authority_end].rfind('@') {
-        Some(at) => format!("{scheme}…{}", &rest[at..]),
+    let host = shown.find("//").or_else(|| shown.find("\\\\")).map_or(0, |slashes| slashes + 2);
+    let end = shown[host..].find(['/', '\\', '?', '#']).map_or(shown.len(), |length| host + length);
+    match shown[host..end].rfind('@') {
+        Some(at) => format!("{}…{}", &shown[..host], &shown[host + at..]),
         None => shown,
     }
 }
@@ -242,6 +241,18 @@ mod tests {
         ] {
             assert!(server("https://h").join(path).is_err(), "{path:?}");
         }
+    }
+
+    #[test]
+    fn passwords_are_left_out_however_the_address_is_written() {
+        for text in
+            ["https://me:canary@h/x", "//me:canary@h/x", "me:canary@h", "\\\\me:canary@h", "http://me:can@canary@h"]
+        {
+            let shown = without_user(text);
+            assert!(!shown.contains("canary") && shown.contains('h'), "{shown}");
+        }
+        assert_eq!(without_user("/users/@me"), "/users/@me");
+        assert_eq!(without_user("https://h/users/a@b"), "https://h/users/a@b");
     }
 
     proptest! {

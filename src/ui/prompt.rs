@@ -1,7 +1,9 @@
 //! Asking a person.
 
 use std::io::{self, BufRead as _, Write as _};
+use std::time::Duration;
 
+use anyhow::Context as _;
 use authcli::token::Secret;
 
 use crate::commands::Usage;
@@ -37,7 +39,12 @@ pub(crate) async fn password(question: &str) -> anyhow::Result<Secret> {
 
 /// On a thread of its own: the main one must notice signals while a person thinks.
 async fn ask<T: Send + 'static>(job: impl FnOnce() -> io::Result<T> + Send + 'static) -> anyhow::Result<T> {
-    tokio::task::spawn_blocking(job).await?.map_err(|error| anyhow::Error::from(error).context("could not ask"))
+    let answer = tokio::task::spawn_blocking(job).await?;
+    if answer.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::Interrupted) {
+        // A signal ended the question. Who listens for signals ends the program; leave it the time to.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    answer.context("could not ask")
 }
 
 /// Puts the terminal back as it was, also when the question is abandoned because of Ctrl-C: without it the shell would
