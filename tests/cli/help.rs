@@ -1,0 +1,95 @@
+//! Help, version, and what was typed wrong.
+
+use insta::assert_snapshot;
+
+use crate::support::{Cli, NOBODY};
+
+const COMMANDS: [&str; 7] = ["login", "logout", "status", "token", "refresh", "get", "burst"];
+
+#[test]
+fn every_command_has_help_on_stdout() {
+    let cli = Cli::new(NOBODY);
+    for command in COMMANDS {
+        let help = cli.run(&[command, "--help"]).expect(0).silent();
+        assert!(help.text().contains(&format!("Usage: authcli {command}")), "{}", help.text());
+    }
+    let help = cli.run(&["--help"]).expect(0).silent();
+    for command in COMMANDS {
+        assert!(help.text().contains(&format!("\n  {command} ")), "{command} in {}", help.text());
+    }
+}
+
+#[test]
+fn the_version_is_on_stdout() {
+    let version = Cli::new(NOBODY).run(&["--version"]).expect(0).silent();
+    assert_eq!(version.text(), concat!("authcli ", env!("CARGO_PKG_VERSION"), "\n"));
+}
+
+#[test]
+fn an_unknown_option_is_answered_with_a_suggestion() {
+    let refused = Cli::new(NOBODY).run(&["status", "--jsno"]).expect(2).without_stdout();
+    assert_snapshot!(refused.stderr, @"
+    error: unexpected argument '--jsno' found
+
+      tip: a similar argument exists: '--json'
+
+    Usage: authcli status --json
+
+    For more information, try '--help'.
+    ");
+}
+
+#[test]
+fn an_unknown_command_is_answered_with_a_suggestion() {
+    let refused = Cli::new(NOBODY).run(&["logn"]).expect(2).without_stdout();
+    let tip = refused.stderr.lines().find(|line| line.contains("tip: ")).unwrap();
+    assert!(tip.contains("'login'"), "{tip}");
+}
+
+#[test]
+fn nothing_typed_is_a_usage_error_with_the_help() {
+    let help = Cli::new(NOBODY).run::<&str>(&[]).expect(2).without_stdout();
+    assert!(help.stderr.contains("Usage: authcli"), "{}", help.stderr);
+}
+
+#[test]
+fn numbers_that_make_no_sense_are_refused() {
+    let cli = Cli::new(NOBODY);
+    for arguments in [
+        ["burst", "-n", "0"].as_slice(),
+        &["burst", "-n", "-1"],
+        &["burst", "-n", "ten"],
+        &["burst", "-n", "1", "-c", "0"],
+        &["burst"],
+        &["get", "/x", "--timeout", "0"],
+        &["get", "/x", "--timeout", "soon"],
+        &["token", "--min-valid", "-1s"],
+        &["status", "--color", "blue"],
+        &["status", "-q", "-v"],
+        &["status", "--store", "cloud"],
+    ] {
+        let refused = cli.run(arguments).expect(2).without_stdout();
+        assert!(refused.stderr.starts_with("error: "), "{arguments:?}: {}", refused.stderr);
+    }
+    assert_snapshot!(cli.run(&["burst", "-n", "0"]).stderr, @"
+    error: invalid value '0' for '--requests <N>': expected a whole number of at least 1
+
+    For more information, try '--help'.
+    ");
+}
+
+#[test]
+fn a_password_is_no_argument() {
+    for arguments in [["login", "--password", "x"].as_slice(), &["login", "-p", "x"], &["login", "-u", "admin", "x"]] {
+        Cli::new(NOBODY).run(arguments).expect(2);
+    }
+}
+
+#[test]
+fn colours_are_for_terminals_and_for_those_who_ask() {
+    let is_coloured = |cli: Cli, arguments: &[&str]| cli.run(arguments).expect(7).stderr.contains('\u{1b}');
+    assert!(!is_coloured(Cli::new(NOBODY), &["status"]));
+    assert!(is_coloured(Cli::new(NOBODY), &["status", "--color", "always"]));
+    assert!(!is_coloured(Cli::new(NOBODY), &["status", "--color", "never"]));
+    assert!(is_coloured(Cli::new(NOBODY).with("NO_COLOR", "1"), &["status", "--color", "always"]));
+}

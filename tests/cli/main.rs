@@ -1,0 +1,30 @@
+//! The command line, end to end: the real `authcli` against the real `authcli-server`, or against a server that the test
+//! answers by hand.
+//!
+//! What is pinned here is what scripts rely on: exit codes, what stands on which stream, the names in JSON. The wording
+//! of errors is in snapshots, so that a change of it is seen.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a broken expectation is a failed test")]
+
+mod bad_input;
+mod burst;
+mod get;
+mod help;
+mod login;
+mod origin;
+mod processes;
+mod redaction;
+mod refusals;
+mod session;
+#[path = "../support/mod.rs"]
+mod support;
+
+#[cfg(unix)]
+mod signals;
+#[cfg(unix)]
+mod store;
+
+#[cfg(target_os = "linux")]
+mod keyring;
+#[cfg(target_os = "linux")]
+mod terminal;

@@ -1,0 +1,224 @@
+//! A server that the test answers by hand.
+
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::BOUND;
+
+/// An HTTP/1.1 server. Every request waits for the test to answer it, except HEAD, with which a login finds out whether
+/// anybody is there: that is answered at once.
+///
+/// It speaks as much of the protocol as this client needs, in as many lines: so nothing that client and server might
+/// have in common can hide a fault, and an answer can be as broken as a test wants it.
+pub(crate) struct Endpoint {
+    pub(crate) url: String,
+    address: SocketAddr,
+    calls: Receiver<Call>,
+    connections: Arc<AtomicUsize>,
+    stop: Arc<AtomicBool>,
+    acceptor: Option<thread::JoinHandle<()>>,
+}
+
+/// A request that waits for its answer. Dropped without one, its connection is closed.
+pub(crate) struct Call {
+    pub(crate) method: String,
+    /// With the query.
+    pub(crate) path: String,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
+    answer: Sender<Answer>,
+}
+
+/// What the test answers.
+#[derive(Clone, Debug)]
+pub(crate) struct Answer {
+    status: u16,
+    headers: Vec<(String, String)>,
+    body: Vec<u8>,
+    /// What is announced but never comes.
+    missing: usize,
+}
+
+impl Endpoint {
+    pub(crate) fn start() -> Self {
+        let (send_calls, calls) = mpsc::channel();
+        let (connections, stop) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+        let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let address = listener.local_addr().unwrap();
+        let (counter, stopped) = (Arc::clone(&connections), Arc::clone(&stop));
+        let acceptor = thread::spawn(move || {
+            for stream in listener.incoming() {
+                if stopped.load(Ordering::SeqCst) {
+                    break;
+                }
+                counter.fetch_add(1, Ordering::SeqCst);
+                let calls = send_calls.clone();
+                // A client that goes away in the middle is what some tests are about.
+                thread::spawn(move || drop(stream.and_then(|stream| converse(&stream, &calls))));
+            }
+        });
+        let url = format!("http://{address}");
+        Self { url, address, calls, connections, stop, acceptor: Some(acceptor) }
+    }
+
+    /// Waits for the next call.
+    #[track_caller]
+    pub(crate) fn next(&self) -> Call {
+        self.poll(BOUND).expect("a call was expected, and none came")
+    }
+
+    /// Waits for the next call, which must be this one.
+    #[track_caller]
+    pub(crate) fn expect(&self, method: &str, path: &str) -> Call {
+        let call = self.next();
+        assert_eq!((call.method.as_str(), call.path.as_str()), (method, path));
+        call
+    }
+
+    pub(crate) fn poll(&self, patience: Duration) -> Option<Call> {
+        self.calls.recv_timeout(patience).ok()
+    }
+
+    /// Returns how many connections were ever made.
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Endpoint {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::SeqCst);
+        // Wakes the acceptor, which then sees that it is to stop.
+        drop(TcpStream::connect(self.address));
+        let ended = self.acceptor.take().unwrap().join();
+        if thread::panicking() {
+            return;
+        }
+        assert!(ended.is_ok(), "the endpoint broke down");
+        let left: Vec<String> = self.calls.try_iter().map(|call| format!("{} {}", call.method, call.path)).collect();
+        assert!(left.is_empty(), "calls that no test expected: {left:?}");
+    }
+}
+
+/// Hands request after request of one connection over, and writes the answers.
+fn converse(stream: &TcpStream, calls: &Sender<Call>) -> io::Result<()> {
+    let mut reader = BufReader::new(stream);
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line)? == 0 {
+            return Ok(());
+        }
+        let mut words = line.split_whitespace().map(str::to_owned);
+        let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+        let mut headers = Vec::new();
+        let mut length = 0;
+        loop {
+            let mut line = String::new();
+            reader.read_line(&mut line)?;
+            let Some((name, value)) = line.split_once(':') else { break };
+            let (name, value) = (name.to_ascii_lowercase(), value.trim().to_owned());
+            assert_ne!(name, "transfer-encoding", "this client tells lengths");
+            if name == "content-length" {
+                length = value.parse().unwrap();
+            }
+            headers.push((name, value));
+        }
+        let mut body = vec![0; length];
+        reader.read_exact(&mut body)?;
+        if method == "HEAD" {
+            (&*stream).write_all(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n")?;
+            continue;
+        }
+        let (answer, answered) = mpsc::channel();
+        calls.send(Call { method, path, headers, body, answer }).map_err(io::Error::other)?;
+        let answer = answered.recv().map_err(io::Error::other)?;
+        answer.write(stream)?;
+        if answer.missing > 0 {
+            return Ok(());
+        }
+    }
+}
+
+impl Call {
+    pub(crate) fn reply(self, answer: Answer) {
+        // Whoever called may have gone away.
+        let _ = self.answer.send(answer);
+    }
+
+    /// Closes the connection without an answer.
+    pub(crate) fn hang_up(self) {
+        drop(self.answer);
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers_named(name).next()
+    }
+
+    pub(crate) fn headers_named(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.headers.iter().filter(move |header| header.0.eq_ignore_ascii_case(name)).map(|header| header.1.as_str())
+    }
+
+    /// Returns the token that was sent along.
+    pub(crate) fn bearer(&self) -> Option<&str> {
+        self.header("Authorization")?.strip_prefix("Bearer ")
+    }
+
+    /// Returns the refresh token that was sent in the body.
+    #[track_caller]
+    pub(crate) fn refresh_token(&self) -> String {
+        let body: Value = serde_json::from_slice(&self.body).unwrap();
+        body["refreshToken"].as_str().unwrap().to_owned()
+    }
+}
+
+impl Answer {
+    pub(crate) fn new(status: u16, body: &str) -> Self {
+        Self { status, headers: Vec::new(), body: body.as_bytes().to_vec(), missing: 0 }
+    }
+
+    pub(crate) fn json(status: u16, body: &Value) -> Self {
+        Self::new(status, &body.to_string()).with("Content-Type", "application/json")
+    }
+
+    /// A pair of tokens, as login and refresh answer it.
+    pub(crate) fn tokens(access: &str, refresh: &str, expires_in: f64) -> Self {
+        Self::json(200, &json!({"accessToken": access, "refreshToken": refresh, "expiresIn": expires_in}))
+    }
+
+    /// The seed's refusals.
+    pub(crate) fn error(status: u16, error: &str) -> Self {
+        Self::json(status, &json!({"error": error}))
+    }
+
+    pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Breaks off when that many bytes of the body are still to come.
+    pub(crate) fn missing(mut self, bytes: usize) -> Self {
+        self.missing = bytes;
+        self
+    }
+
+    fn write(&self, mut stream: &TcpStream) -> io::Result<()> {
+        let reason = reqwest::StatusCode::from_u16(self.status).ok().and_then(|status| status.canonical_reason());
+        let mut head = format!("HTTP/1.1 {} {}\r\n", self.status, reason.unwrap_or_default());
+        for (name, value) in &self.headers {
+            head.extend([name, ": ", value, "\r\n"]);
+        }
+        // RFC 9110 section 8.6: none with a 204, and none needed with a 304.
+        if !matches!(self.status, 204 | 304) {
+            head.extend(["content-length: ", &(self.body.len() + self.missing).to_string(), "\r\n"]);
+        }
+        head.push_str("\r\n");
+        stream.write_all(&[head.as_bytes(), &self.body].concat())
+    }
+}

@@ -1,0 +1,41 @@
+//! What the end-to-end tests stand on: the real programs, a server answered by hand, a keyring of one's own.
+//!
+//! - [`Cli`] runs the real `authcli` in an environment of its own: a temporary home and configuration directory, and
+//!   nothing of the environment that the tests run in, so no test sees the user's keyring or profiles.
+//! - [`Server`] is the real `authcli-server`, on a free port with a throw-away database; it counts its own refreshes.
+//! - [`Endpoint`] is a server that the test answers by hand, call by call, in the order that it chooses. A call that no
+//!   test took up fails the test.
+//! - [`SecretService`] is a D-Bus and a GNOME keyring of one test.
+//!
+//! Nobody sleeps to let things happen: a test waits for a call, a line or an end, at most [`BOUND`]. What was started is
+//! ended by its process id, also when the test fails.
+
+mod endpoint;
+mod program;
+#[cfg(target_os = "linux")]
+mod secret_service;
+mod server;
+
+use std::time::{Duration, Instant};
+
+pub(crate) use self::endpoint::{Answer, Call, Endpoint};
+pub(crate) use self::program::{Cli, Output, Running, read_aside};
+#[cfg(target_os = "linux")]
+pub(crate) use self::secret_service::SecretService;
+pub(crate) use self::server::Server;
+
+/// When a wait is called stuck. Everything here takes well under a second on an idle machine.
+pub(crate) const BOUND: Duration = Duration::from_secs(30);
+
+/// An address where nobody listens: the port is reserved, and connecting to it is refused at once.
+pub(crate) const NOBODY: &str = "http://127.0.0.1:1";
+
+/// Waits until `condition` holds.
+#[track_caller]
+pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < BOUND, "{what}: not within {BOUND:?}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}

@@ -1,0 +1,324 @@
+//! The real `authcli`, run in an environment of its own.
+
+use std::ffi::OsStr;
+use std::io::{Read, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::{BOUND, Call, Endpoint, eventually};
+
+/// A user: a home, a configuration directory, an environment.
+pub(crate) struct Cli {
+    directory: TempDir,
+    server: String,
+    environment: Vec<(String, Option<String>)>,
+}
+
+impl Cli {
+    /// A user of the file store for whom `server` is the server in the environment. No keyring can be reached.
+    pub(crate) fn new(server: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::create_dir(directory.path().join("home")).unwrap();
+        Self { directory, server: server.to_owned(), environment: Vec::new() }
+    }
+
+    /// Sets a variable.
+    pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), Some(value.to_owned())));
+        self
+    }
+
+    /// Removes a variable.
+    pub(crate) fn without(mut self, name: &str) -> Self {
+        self.environment.push((name.to_owned(), None));
+        self
+    }
+
+    pub(crate) fn configuration(&self) -> PathBuf {
+        self.directory.path().join("config")
+    }
+
+    pub(crate) fn home(&self) -> PathBuf {
+        self.directory.path().join("home")
+    }
+
+    /// Returns the path of a file for the test's own use.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// Returns the id of the credential of the only profile.
+    pub(crate) fn credential(&self) -> String {
+        let text = std::fs::read_to_string(self.configuration().join("config.toml")).unwrap();
+        let id = text.lines().find_map(|line| line.strip_prefix("credential = "));
+        id.expect("the profile names a credential").trim_matches('"').to_owned()
+    }
+
+    /// Returns the path of the file store's entry of the only profile.
+    pub(crate) fn entry(&self) -> PathBuf {
+        self.configuration().join("credentials").join(format!("{}.json", self.credential()))
+    }
+
+    /// Returns a command with this user's environment, to run `program`.
+    pub(crate) fn command_of(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new(program);
+        command.env_clear().env("HOME", self.home()).env("AUTHCLI_CONFIG_DIR", self.configuration());
+        command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command.env("AUTHCLI_STORE", "file").env("AUTHCLI_SERVER", &self.server);
+        // Without this the library that talks to the Secret Service would look for the user's own bus.
+        command.env("DBUS_SESSION_BUS_ADDRESS", format!("unix:path={}", self.path("no-bus").display()));
+        for (name, value) in &self.environment {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        command.current_dir(self.home());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    fn command<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Command {
+        let mut command = self.command_of(env!("CARGO_BIN_EXE_authcli"));
+        command.args(arguments);
+        command
+    }
+
+    /// Runs to the end.
+    #[track_caller]
+    pub(crate) fn run<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Output {
+        self.start(arguments).finish()
+    }
+
+    /// Runs to the end, with `input` on standard input.
+    #[track_caller]
+    pub(crate) fn run_with_input<S: AsRef<OsStr>>(&self, arguments: &[S], input: &str) -> Output {
+        self.start_with_input(arguments, input).finish()
+    }
+
+    #[track_caller]
+    pub(crate) fn start<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Running {
+        Running::start(self.command(arguments))
+    }
+
+    #[track_caller]
+    pub(crate) fn start_with_input<S: AsRef<OsStr>>(&self, arguments: &[S], input: &str) -> Running {
+        let mut command = self.command(arguments);
+        let mut running = Running::start({
+            command.stdin(Stdio::piped());
+            command
+        });
+        // It may have ended already, without reading.
+        let _ = running.child.stdin.take().unwrap().write_all(input.as_bytes());
+        running
+    }
+
+    /// Starts with standard output in the test's own hands.
+    #[track_caller]
+    pub(crate) fn start_with_stdout<S: AsRef<OsStr>>(&self, arguments: &[S]) -> (Running, ChildStdout) {
+        let mut child = self.command(arguments).spawn().unwrap();
+        let stdout = child.stdout.take().unwrap();
+        (Running::adopt(child), stdout)
+    }
+
+    /// Logs in as `admin` at the real server.
+    #[track_caller]
+    pub(crate) fn login(&self) -> Output {
+        self.run_with_input(&LOGIN, "123456\n").expect(0)
+    }
+
+    /// Logs in at an endpoint, which issues the pair `access`, `refresh`.
+    #[track_caller]
+    pub(crate) fn login_at(&self, endpoint: &Endpoint, access: &str, refresh: &str, expires_in: f64) {
+        let running = self.start_with_input(&LOGIN, "password\n");
+        endpoint.expect("POST", "/login").reply(super::Answer::tokens(access, refresh, expires_in));
+        running.finish().expect(0);
+    }
+
+    /// Returns `text` without what differs from run to run.
+    pub(crate) fn settled(&self, text: &str) -> String {
+        let mut text = text.to_owned();
+        if self.configuration().join("config.toml").exists()
+            && std::fs::read_to_string(self.configuration().join("config.toml")).unwrap().contains("\ncredential = ")
+        {
+            text = text.replace(&self.credential(), "[id]");
+        }
+        let text = text.replace(&self.configuration().display().to_string(), "[config]");
+        // "Connection refused" on Linux and on macOS.
+        let text = text.replace("(os error 111)", "(os error N)").replace("(os error 61)", "(os error N)");
+        text.replace(&self.directory.path().display().to_string(), "[home]").replace(&self.server, "[server]")
+    }
+
+    /// Returns the configuration directory, every file of it, as one text.
+    pub(crate) fn everything(&self) -> String {
+        fn read(path: &Path, text: &mut String) {
+            for entry in std::fs::read_dir(path).into_iter().flatten() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    read(&path, text);
+                } else {
+                    text.push_str(&std::fs::read_to_string(&path).unwrap());
+                }
+            }
+        }
+        let mut text = String::new();
+        read(&self.configuration(), &mut text);
+        text
+    }
+}
+
+const LOGIN: [&str; 4] = ["login", "-u", "admin", "--password-stdin"];
+
+/// A program that runs; ended with the value.
+pub(crate) struct Running {
+    child: Child,
+    stdout: Option<thread::JoinHandle<Vec<u8>>>,
+    stderr: Option<thread::JoinHandle<Vec<u8>>>,
+    since: Instant,
+}
+
+impl Running {
+    #[track_caller]
+    pub(crate) fn start(mut command: Command) -> Self {
+        Self::adopt(command.spawn().unwrap())
+    }
+
+    fn adopt(mut child: Child) -> Self {
+        let stdout = child.stdout.take().map(read_aside);
+        let stderr = child.stderr.take().map(read_aside);
+        Self { child, stdout, stderr, since: Instant::now() }
+    }
+
+    /// Sends a signal, and waits until the program's handler has it: what the test does next comes after it.
+    #[track_caller]
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+        eventually("the signal arrives", || !self.has_pending(signal));
+    }
+
+    /// Returns whether a signal waits to be delivered, where the system tells that.
+    fn has_pending(&self, signal: Signal) -> bool {
+        let Ok(status) = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())) else {
+            return false;
+        };
+        let masks = status.lines().filter_map(|line| line.strip_prefix("ShdPnd:").or(line.strip_prefix("SigPnd:")));
+        let masks = masks.map(|mask| u64::from_str_radix(mask.trim(), 16).unwrap());
+        masks.into_iter().any(|mask| mask & (1 << (signal.as_raw() - 1)) != 0)
+    }
+
+    /// Ends it as `kill -9` does.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
+    /// Waits for the end.
+    #[track_caller]
+    pub(crate) fn finish(self) -> Output {
+        self.finish_while(|| thread::sleep(Duration::from_millis(2)))
+    }
+
+    /// Waits for the end and lets `answer` answer all calls until then.
+    #[track_caller]
+    pub(crate) fn finish_answering(self, endpoint: &Endpoint, mut answer: impl FnMut(Call)) -> Output {
+        self.finish_while(|| {
+            if let Some(call) = endpoint.poll(Duration::from_millis(2)) {
+                answer(call);
+            }
+        })
+    }
+
+    #[track_caller]
+    fn finish_while(mut self, mut meanwhile: impl FnMut()) -> Output {
+        let status = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status;
+            }
+            if self.since.elapsed() > BOUND {
+                // Ended before it is asked what it said: the pipes close only then.
+                self.child.kill().unwrap();
+                self.child.wait().unwrap();
+                panic!("still running after {BOUND:?}; it said: {}", self.said());
+            }
+            meanwhile();
+        };
+        let stdout = self.stdout.take().map(|reader| reader.join().unwrap()).unwrap_or_default();
+        Output { code: status.code(), stdout, stderr: self.said() }
+    }
+
+    fn said(&mut self) -> String {
+        let bytes = self.stderr.take().map(|reader| reader.join().unwrap()).unwrap_or_default();
+        String::from_utf8(bytes).expect("standard error is UTF-8")
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Already gone after `finish`; a failed test leaves nothing behind.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+pub(crate) fn read_aside(mut pipe: impl Read + Send + 'static) -> thread::JoinHandle<Vec<u8>> {
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        // What was read until the pipe broke is what there is to show.
+        let _ = pipe.read_to_end(&mut bytes);
+        bytes
+    })
+}
+
+/// How a program ended, and what it said.
+#[derive(Debug)]
+pub(crate) struct Output {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: Vec<u8>,
+    pub(crate) stderr: String,
+}
+
+impl Output {
+    /// Asserts the exit code, and that nothing panicked.
+    #[track_caller]
+    pub(crate) fn expect(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "stderr: {}\nstdout: {}", self.stderr, String::from_utf8_lossy(&self.stdout));
+        assert!(!self.stderr.contains("panicked"), "{}", self.stderr);
+        self
+    }
+
+    /// Asserts that nothing went to standard output.
+    #[track_caller]
+    pub(crate) fn without_stdout(self) -> Self {
+        assert_eq!(self.text(), "", "{}", self.stderr);
+        self
+    }
+
+    /// Asserts that nothing went to standard error.
+    #[track_caller]
+    pub(crate) fn silent(self) -> Self {
+        assert_eq!(self.stderr, "");
+        self
+    }
+
+    /// Returns standard output.
+    #[track_caller]
+    pub(crate) fn text(&self) -> &str {
+        std::str::from_utf8(&self.stdout).expect("standard output is UTF-8")
+    }
+
+    /// Returns the one JSON document on standard output.
+    #[track_caller]
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+}
