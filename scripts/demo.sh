@@ -45,6 +45,8 @@ main() {
 
 start_server() {
   echo_command authcli-server serve --demo --listen 127.0.0.1:0
+  # Made here, because the shell that starts the server may come to it after the first look below.
+  : >"$work/server.out"
   "$bin/authcli-server" serve --demo --listen 127.0.0.1:0 </dev/null >"$work/server.out" 2>"$work/server.err" &
   server=$!
   local tries
