@@ -163,3 +163,28 @@ fn clear_text_to_another_machine_is_refused() {
         assert!(!refused.stderr.contains("canary"), "{}", refused.stderr);
     }
 }
+
+/// Reading the certificates of the system takes most of the time of a short call. Here they are a pipe that nobody
+/// writes to, so whoever reads them waits.
+#[test]
+#[cfg(target_os = "linux")]
+fn no_certificates_are_read_for_an_http_server() {
+    let endpoint = Endpoint::start();
+    let cli = Cli::new(&endpoint.url);
+    let certificates = cli.path("certificates");
+    assert!(std::process::Command::new("mkfifo").arg(&certificates).status().unwrap().success());
+    let certificates = certificates.display().to_string();
+    let cli = cli.with("SSL_CERT_FILE", &certificates).with("SSL_CERT_DIR", "/nonexistent");
+    cli.login_at(&endpoint, "access-1", "refresh-1", 900.0);
+    let get = cli.start(&["get", "/x"]);
+    endpoint.expect("GET", "/x").reply(Answer::new(200, "here"));
+    assert_eq!(get.finish().expect(0).text(), "here");
+
+    // That the pipe would have been noticed: for https it is read, and its end is no certificate.
+    let arguments = ["login", "-u", "a", "--password-stdin", "--server", "https://127.0.0.1:1", "--profile", "tls"];
+    let login = cli.start_with_input(&arguments, "password\n");
+    let (opened, wait) = std::sync::mpsc::channel();
+    std::thread::spawn(move || opened.send(std::fs::File::options().write(true).open(certificates).is_ok()));
+    assert!(wait.recv_timeout(crate::support::BOUND).expect("somebody reads the certificates"));
+    login.finish();
+}

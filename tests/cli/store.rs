@@ -194,3 +194,31 @@ fn a_lost_or_damaged_stamp_costs_nothing() {
     cli.run(&["refresh"]).expect(0);
     assert_eq!(server.refreshes(), 4);
 }
+
+#[test]
+fn tokens_that_cannot_be_saved_are_used_and_the_exit_says_so() {
+    let endpoint = Endpoint::start();
+    let cli = Cli::new(&endpoint.url);
+    cli.login_at(&endpoint, "access-1", "refresh-1", 0.001);
+    let directory = cli.entry().parent().unwrap().to_owned();
+    let get = cli.start(&["get", "/x"]);
+    let refresh = endpoint.expect("POST", "/refresh");
+    // Others may enter from now on, so nothing is saved there: permissions alone would not stop root.
+    fs::set_permissions(&directory, fs::Permissions::from_mode(0o755)).unwrap();
+    refresh.reply(Answer::tokens("access-2", "refresh-2", 900.0));
+    let call = endpoint.expect("GET", "/x");
+    assert_eq!(call.bearer(), Some("access-2"));
+    call.reply(Answer::new(200, "fine"));
+    let get = get.finish().expect(8);
+    assert_eq!(get.text(), "fine");
+    assert!(get.stderr.starts_with("error: the refreshed tokens could not be saved"), "{}", get.stderr);
+
+    // Mended, the next call repeats the same attempt with what was saved last.
+    fs::set_permissions(&directory, fs::Permissions::from_mode(0o700)).unwrap();
+    let get = cli.start(&["get", "/x"]);
+    let repeated = endpoint.expect("POST", "/refresh");
+    assert_eq!(repeated.refresh_token(), "refresh-1");
+    repeated.reply(Answer::tokens("access-2", "refresh-2", 900.0));
+    endpoint.expect("GET", "/x").reply(Answer::new(200, "fine"));
+    get.finish().expect(0);
+}
