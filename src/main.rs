@@ -2,6 +2,7 @@
 
 mod cli;
 mod commands;
+mod outcome;
 mod signals;
 mod ui;
 
@@ -10,7 +11,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 use self::cli::Cli;
-use self::commands::Exit;
+use self::outcome::Exit;
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {

@@ -1,6 +1,6 @@
 //! Being asked to stop: SIGINT, SIGTERM, SIGHUP.
 
-use crate::commands::Exit;
+use crate::outcome::Exit;
 
 /// Signals that ask the program to stop. A signal that was ignored when the program started stays ignored: `nohup` and
 /// background jobs of a shell rely on it.

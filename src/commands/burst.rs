@@ -7,10 +7,10 @@ use authcli::load::{self, Finished, Plan, Tally};
 use authcli::session::{FinalRefusal, SendError};
 use reqwest::{Method, StatusCode};
 
-use super::Exit;
 use super::context::Context;
 use super::request::{hint, request};
 use crate::cli::BurstArgs;
+use crate::outcome::Exit;
 use crate::ui::progress::Progress;
 use crate::ui::{Printer, report, summary};
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use authcli::clock::SystemClock;
-use authcli::error::{StoreError, TokenError};
+use authcli::error::StoreError;
 use authcli::gate::{Clock, Ending, RefreshGate, Work};
 use authcli::http::{ServerUrl, client_for};
 use authcli::profile::{Configuration, Profile, ProfileError, check_name};
@@ -16,8 +16,8 @@ use authcli::store::StoreKind;
 use authcli::token::TokenSet;
 use authcli::{Credential, Session};
 
-use super::Usage;
 use crate::cli::Global;
+use crate::outcome::{NotLoggedIn, Unsaved, Usage};
 use crate::ui::Printer;
 
 const DEFAULT_PROFILE: &str = "default";
@@ -43,17 +43,6 @@ pub(crate) struct Stored {
     pub(crate) credential: Credential,
     pub(crate) tokens: TokenSet,
     pub(crate) kind: StoreKind,
-}
-
-/// Nobody is logged in. Exit code 7.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum NotLoggedIn {
-    #[error("not logged in")]
-    Nowhere { profile: String },
-    #[error("the session has ended: {reason}")]
-    Ended { profile: String, reason: String },
-    #[error("not logged in at {wanted}; this profile is for {bound}")]
-    OtherServer { wanted: String, bound: String },
 }
 
 impl Context {
@@ -211,11 +200,6 @@ impl Stored {
         Ok(ServerUrl::from_stored(&self.tokens.server)?)
     }
 }
-
-/// The new tokens of a refresh could not be saved before the program ended. Exit code 8.
-#[derive(Debug, thiserror::Error)]
-#[error("the refreshed tokens could not be saved; a new login may be needed")]
-pub(crate) struct Unsaved(#[source] pub(crate) Arc<TokenError>);
 
 /// An empty variable counts as none, as in most programs.
 fn variable(name: &str) -> Option<String> {

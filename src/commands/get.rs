@@ -7,10 +7,10 @@ use authcli::gate::Work;
 use authcli::session::Answer;
 use reqwest::{Method, Response};
 
-use super::Exit;
 use super::context::Context;
 use super::request::{hint, request};
 use crate::cli::GetArgs;
+use crate::outcome::Exit;
 use crate::ui::output::{FileOutput, Output};
 
 /// Sends one request and streams its answer.

@@ -14,7 +14,7 @@ use authcli::store::StoreKind;
 use authcli::token::{Secret, TokenSet};
 
 use super::context::Context;
-use super::{Exit, Usage};
+use crate::outcome::{Exit, NoServer, Usage};
 use crate::ui::prompt;
 
 /// A password beyond this is a file given by mistake.
@@ -126,13 +126,4 @@ fn password_from_stdin() -> anyhow::Result<Secret> {
         return Err(Usage::new("standard input holds no password").into());
     }
     Ok(Secret::new(password))
-}
-
-/// Nothing answers where a login was to happen. Exit code 6.
-#[derive(Debug, thiserror::Error)]
-#[error("no server answers at {server}")]
-pub(crate) struct NoServer {
-    server: String,
-    #[source]
-    fault: authcli::renewal::RenewalFault,
 }

@@ -11,8 +11,9 @@ use authcli::renewal::JsonApi;
 use authcli::store::StoreKind;
 use authcli::token::TokenSet;
 
-use super::Exit;
-use super::context::{Context, NotLoggedIn, Stored};
+use super::context::{Context, Stored};
+use crate::outcome::Exit;
+use crate::outcome::NotLoggedIn;
 
 /// Revokes the session at its server, then forgets it. It is forgotten also when the server is away.
 pub(crate) async fn run(context: &Context, all: bool) -> anyhow::Result<Exit> {

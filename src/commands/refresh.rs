@@ -2,8 +2,8 @@
 
 use authcli::gate::Work;
 
-use super::Exit;
 use super::context::Context;
+use crate::outcome::Exit;
 
 /// Refreshes now. Tokens that another process got since the start of this one are new enough.
 pub(crate) async fn run(context: &mut Context) -> anyhow::Result<Exit> {

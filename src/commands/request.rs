@@ -5,8 +5,8 @@ use authcli::session::{FinalRefusal, Request};
 use reqwest::Method;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 
-use super::Usage;
 use crate::cli::RequestArgs;
+use crate::outcome::Usage;
 
 /// Returns the request that `args` describe.
 pub(crate) fn request(session: &Session, method: Method, path: &str, args: &RequestArgs) -> anyhow::Result<Request> {

@@ -5,8 +5,9 @@ use authcli::gate::Clock as _;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::Exit;
-use super::context::{Context, NotLoggedIn, Stored};
+use super::context::{Context, Stored};
+use crate::outcome::Exit;
+use crate::outcome::NotLoggedIn;
 use crate::ui::summary::{aligned, until};
 
 #[derive(Serialize)]

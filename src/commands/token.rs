@@ -5,8 +5,8 @@ use std::time::Duration;
 use authcli::expiry;
 use authcli::gate::{Clock as _, Work};
 
-use super::Exit;
 use super::context::Context;
+use crate::outcome::Exit;
 
 /// Prints a live access token. At most one refresh is sent for it.
 pub(crate) async fn run(context: &mut Context, header: bool, min_valid: Option<Duration>) -> anyhow::Result<Exit> {

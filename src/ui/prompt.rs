@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use authcli::token::Secret;
 
-use crate::commands::Usage;
+use crate::outcome::Usage;
 
 /// Asks for a line.
 pub(crate) async fn line(question: &str) -> anyhow::Result<String> {

@@ -12,7 +12,7 @@ use authcli::session::SendError;
 
 use super::Printer;
 use super::output::OutputError;
-use crate::commands::{Exit, NoServer, NotLoggedIn, Unsaved, Usage};
+use crate::outcome::{Exit, NoServer, NotLoggedIn, Unsaved, Usage};
 
 const LOGIN_HINT: &str = "run `authcli login`";
 const STORE_HINT: &str = "unlock the keyring, or log in with `--store file` to keep tokens in a private file";

@@ -2,15 +2,7 @@
 
 use insta::assert_snapshot;
 
-use crate::support::{Answer, Cli, Endpoint};
-
-/// A user with a token that lives.
-fn logged_in() -> (Endpoint, Cli) {
-    let endpoint = Endpoint::start();
-    let cli = Cli::new(&endpoint.url);
-    cli.login_at(&endpoint, "access-1", "refresh-1", 900.0);
-    (endpoint, cli)
-}
+use crate::support::{Answer, Cli, logged_in};
 
 #[test]
 fn the_body_comes_byte_for_byte() {

@@ -12,6 +12,7 @@ mod get;
 mod help;
 mod login;
 mod origin;
+mod peers;
 mod processes;
 mod redaction;
 mod refusals;

@@ -2,14 +2,7 @@
 
 use insta::{allow_duplicates, assert_snapshot};
 
-use crate::support::{Answer, Cli, Endpoint};
-
-fn logged_in() -> (Endpoint, Cli) {
-    let endpoint = Endpoint::start();
-    let cli = Cli::new(&endpoint.url);
-    cli.login_at(&endpoint, "access-1", "refresh-1", 900.0);
-    (endpoint, cli)
-}
+use crate::support::{Answer, Cli, Endpoint, logged_in};
 
 #[test]
 fn another_server_is_not_even_connected_to() {

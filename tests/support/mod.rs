@@ -30,6 +30,14 @@ pub(crate) const BOUND: Duration = Duration::from_secs(30);
 /// An address where nobody listens: the port is reserved, and connecting to it is refused at once.
 pub(crate) const NOBODY: &str = "http://127.0.0.1:1";
 
+/// Returns a server answered by hand, and a user who has logged in there with a token that lives.
+pub(crate) fn logged_in() -> (Endpoint, Cli) {
+    let endpoint = Endpoint::start();
+    let cli = Cli::new(&endpoint.url);
+    cli.login_at(&endpoint, "access-1", "refresh-1", 900.0);
+    (endpoint, cli)
+}
+
 /// Waits until `condition` holds.
 #[track_caller]
 pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {

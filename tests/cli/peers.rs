@@ -1,0 +1,222 @@
+//! Foreign peers: `authcli` on a Koa server, axios clients on `authcli-server`.
+//!
+//! The peers are in `tests/peers/`, in Node.js, with the wire behaviour of the dual-token servers and clients that are
+//! out there. With `SEED_MD=PATH` the code blocks of that seed document are peers as well.
+//!
+//! What is counted is counted by the other side: `/__counts` of the Koa server. Nothing here asserts a time.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::support::{BOUND, Cli, Running, Server};
+
+/// The seed's access tokens live so long.
+const ACCESS_TTL: Duration = Duration::from_secs(2);
+
+#[test]
+#[ignore = "needs Node.js and `npm ci` in tests/peers: run `make test`"]
+fn logs_in_to_a_koa_server_and_calls_it() {
+    let _turn = turn();
+    for server in koa_servers(ACCESS_TTL) {
+        let cli = server.user();
+        let answer = cli.run(&["get", "/protected"]).expect(0).silent();
+        assert_eq!(answer.json(), json!({"message": "Protected resource", "userId": 1}));
+        assert_eq!(server.counts(), json!({"login": 1, "refresh": 0, "protected": 1, "refused": 0}));
+    }
+}
+
+#[test]
+#[ignore = "needs Node.js and `npm ci` in tests/peers: run `make test`"]
+fn ten_calls_at_once_on_an_expired_token_cost_a_koa_server_one_refresh() {
+    burst_on_an_expired_token(10);
+}
+
+#[test]
+#[ignore = "needs Node.js and `npm ci` in tests/peers: run `make test`"]
+fn a_hundred_calls_at_once_on_an_expired_token_cost_a_koa_server_one_refresh() {
+    burst_on_an_expired_token(100);
+}
+
+#[test]
+#[ignore = "needs Node.js and `npm ci` in tests/peers: run `make test`"]
+fn a_thousand_calls_at_once_on_an_expired_token_cost_a_koa_server_one_refresh() {
+    burst_on_an_expired_token(1000);
+}
+
+#[test]
+#[ignore = "needs Node.js and `npm ci` in tests/peers: run `make test`"]
+fn sixteen_processes_on_an_expired_token_cost_a_koa_server_one_refresh() {
+    let _turn = turn();
+    // Sixteen processes of an unoptimised build take a while to start on a busy machine: within that time the new token
+    // must not expire again.
+    for server in koa_servers(Duration::from_secs(6)) {
+        let cli = server.user();
+        wait_for_expiry(server.access_ttl);
+        let start = Instant::now();
+        let processes: Vec<Running> = (0..16).map(|_| cli.start(&["get", "/protected"])).collect();
+        for process in processes {
+            process.finish().expect(0).silent();
+        }
+        let due = server.refreshes_due(start.elapsed());
+        let refreshes = server.counts()["refresh"].as_u64().unwrap();
+        assert!((1..=due).contains(&refreshes), "{refreshes} refreshes, {due} due");
+    }
+}
+
+#[test]
+#[ignore = "needs Node.js and `npm ci` in tests/peers: run `make test`"]
+fn a_wrong_password_leaves_the_session_at_a_koa_server_alone() {
+    let _turn = turn();
+    for server in koa_servers(ACCESS_TTL) {
+        let cli = server.user();
+        let login = ["login", "-u", "admin", "--password-stdin"];
+        let refused = cli.run_with_input(&login, "correct horse\n").expect(4).without_stdout();
+        assert!(!refused.stderr.contains("correct horse"), "{}", refused.stderr);
+        cli.run(&["get", "/protected"]).expect(0);
+    }
+}
+
+#[test]
+#[ignore = "needs Node.js and `npm ci` in tests/peers: run `make test`"]
+fn logs_out_of_a_koa_server_that_has_no_such_call() {
+    let _turn = turn();
+    for server in koa_servers(ACCESS_TTL) {
+        let cli = server.user();
+        cli.run(&["logout"]).expect(0);
+        cli.run(&["get", "/protected"]).expect(7);
+        assert_eq!(server.counts()["protected"], 0);
+    }
+}
+
+#[test]
+#[ignore = "needs Node.js and `npm ci` in tests/peers: run `make test`"]
+fn axios_clients_get_all_their_answers_from_authcli_server() {
+    let _turn = turn();
+    let server = Server::with_access_ttl("2s");
+    for client in peers(&["axios-client.mjs"], &["seed.mjs", "client"]) {
+        for requests in [10, 100, 1000] {
+            let mut command = node(client);
+            command.args(["--server", &server.url, "--requests", &requests.to_string()]);
+            let report = Running::start(command).finish().expect(0).json();
+            assert_eq!(report["succeeded"], requests, "{client:?}: {report}");
+            assert!(report["refreshes"].as_u64() >= Some(1), "{client:?}: {report}");
+        }
+    }
+}
+
+fn burst_on_an_expired_token(requests: u64) {
+    let _turn = turn();
+    for server in koa_servers(ACCESS_TTL) {
+        let cli = server.user();
+        wait_for_expiry(server.access_ttl);
+        let report = cli.run(&["burst", "-n", &requests.to_string(), "--json"]).expect(0).silent().json();
+        let figure = |name: &str| report[name].as_u64().unwrap();
+        assert_eq!((figure("requests"), figure("succeeded"), figure("failed")), (requests, requests, 0), "{report}");
+        assert_eq!(report["statuses"], json!({"200": requests}), "{report}");
+
+        let (refreshes, retried) = (figure("refreshes"), figure("retried"));
+        let elapsed = Duration::from_secs_f64(report["elapsed_ms"].as_f64().unwrap() / 1e3);
+        assert!((1..=server.refreshes_due(elapsed)).contains(&refreshes), "{report}");
+        let expected = json!({
+            "login": 1, "refresh": refreshes, "protected": requests + retried, "refused": retried,
+        });
+        assert_eq!(server.counts(), expected, "{report}");
+    }
+}
+
+/// Sleeps until the server, too, calls a token that it has just issued expired. It is the clock of a foreign server that
+/// has to move on.
+fn wait_for_expiry(ttl: Duration) {
+    thread::sleep(ttl + Duration::from_millis(100));
+}
+
+/// Lets one of these tests run at a time: a thousand requests beside it could make another's burst outlast its token.
+fn turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A running Koa server, ended with the value.
+struct Koa {
+    child: Child,
+    url: String,
+    access_ttl: Duration,
+}
+
+/// Returns the Koa servers: ours, and the seed's own where there is one, whose tokens always live 2 s.
+fn koa_servers(access_ttl: Duration) -> impl Iterator<Item = Koa> {
+    let lifetimes = [access_ttl, ACCESS_TTL];
+    peers(&["koa-server.mjs"], &["seed.mjs", "server"]).zip(lifetimes).map(|(script, ttl)| Koa::start(script, ttl))
+}
+
+impl Koa {
+    fn start(script: &[&str], access_ttl: Duration) -> Self {
+        let mut command = node(script);
+        command.env("PORT", "0").env("ACCESS_TTL", access_ttl.as_secs().to_string()).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        let stdout = child.stdout.take().unwrap();
+        // Guards the process from here on.
+        let mut koa = Self { child, url: String::new(), access_ttl };
+        let mut line = String::new();
+        BufReader::new(stdout).read_line(&mut line).unwrap();
+        let address = line.strip_prefix("listening on ").expect("the line names the address");
+        address.trim_end().clone_into(&mut koa.url);
+        koa
+    }
+
+    /// A user who has logged in.
+    fn user(&self) -> Cli {
+        let cli = Cli::new(&self.url);
+        cli.login();
+        cli
+    }
+
+    /// Returns how many refreshes may be made in this time: one, and one more for each 0.75 of a token's life. The
+    /// server's JWTs count whole seconds from the second they were issued in, so a life may be a second shorter.
+    fn refreshes_due(&self, elapsed: Duration) -> u64 {
+        let each = self.access_ttl.saturating_sub(Duration::from_secs(1)) * 3 / 4;
+        1 + u64::try_from(elapsed.as_millis() / each.as_millis()).unwrap()
+    }
+
+    /// Asks how often each call was made, over a connection of the test's own.
+    fn counts(&self) -> Value {
+        let mut stream = TcpStream::connect(self.url.strip_prefix("http://").unwrap()).unwrap();
+        stream.set_read_timeout(Some(BOUND)).unwrap();
+        stream.write_all(b"GET /__counts HTTP/1.0\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (_, body) = answer.split_once("\r\n\r\n").expect("the answer has a body");
+        serde_json::from_str(body).unwrap()
+    }
+}
+
+impl Drop for Koa {
+    fn drop(&mut self) {
+        // Fails only for a process that has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Returns our own peer, and the seed's where there is a seed document.
+fn peers<'a>(ours: &'a [&'a str], seeds: &'a [&'a str]) -> impl Iterator<Item = &'a [&'a str]> {
+    let seeds = std::env::var_os("SEED_MD").filter(|path| !path.is_empty()).map(|_| seeds);
+    std::iter::once(ours).chain(seeds)
+}
+
+/// A command that runs a script of `tests/peers/`.
+fn node(script: &[&str]) -> Command {
+    let peers = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers");
+    assert!(peers.join("node_modules").exists(), "the peers are not installed: run `npm ci` in tests/peers");
+    let mut command = Command::new("node");
+    command.arg(peers.join(script[0])).args(&script[1..]);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
