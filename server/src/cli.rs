@@ -3,7 +3,7 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use clap::builder::NonEmptyStringValueParser;
+use clap::builder::{FalseyValueParser, NonEmptyStringValueParser};
 use clap::{Args, Parser, Subcommand};
 use jiff::{Span, SpanRelativeTo};
 
@@ -67,7 +67,7 @@ pub struct ServeArgs {
 
     /// Serve two users that everybody knows (admin/123456, user2/password2) from a throw-away database to any web page,
     /// on this machine alone
-    #[arg(long, env = "AUTHCLI_SERVER_DEMO")]
+    #[arg(long, env = "AUTHCLI_SERVER_DEMO", value_parser = FalseyValueParser::new())]
     pub demo: bool,
 }
 
@@ -103,7 +103,7 @@ pub struct UserPasswordArgs {
     pub user: UserArgs,
 
     /// Read the password from standard input; it is taken from nowhere else
-    #[arg(long, env = "AUTHCLI_SERVER_PASSWORD_STDIN", required = true)]
+    #[arg(long, env = "AUTHCLI_SERVER_PASSWORD_STDIN", required = true, value_parser = FalseyValueParser::new())]
     pub password_stdin: bool,
 }
 

@@ -18,6 +18,9 @@ pub enum DemoError {
     /// The database is in real use.
     #[error("`--demo` refuses a database that already has other users")]
     OtherUsers,
+    /// The database was used for a demonstration, and now others could log in.
+    #[error("the user `{0}` has the password of the demonstration, which everybody knows")]
+    KnownPassword(&'static str),
     /// A password could not be hashed.
     #[error(transparent)]
     Password(#[from] PasswordError),
@@ -35,6 +38,9 @@ impl DemoError {
         match self {
             Self::NotLoopback(_) => Some("listen on 127.0.0.1, or leave `--demo` away".to_owned()),
             Self::OtherUsers => Some("leave `--database` away for a throw-away one, or leave `--demo` away".to_owned()),
+            Self::KnownPassword(name) => Some(format!(
+                "set another with `authcli-server user password {name} --password-stdin`, or remove the user"
+            )),
             Self::Password(_) | Self::Store(_) | Self::Username(_) => None,
         }
     }
@@ -67,6 +73,20 @@ pub async fn add_users(store: &dyn Store, passwords: &Passwords) -> Result<(), D
             let hash = passwords.hash(password).await?;
             // None: a second demonstration on this database was faster, and has added the same.
             store.add_user(&name, &hash, Some(UserId(id))).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a database in which a user of the demonstration still has the password that everybody knows: for servers that
+/// other machines can reach.
+pub async fn refuse_known_passwords(store: &dyn Store, passwords: &Passwords) -> Result<(), DemoError> {
+    for (_, name, password) in USERS {
+        let Some(stored) = store.login(&Username::parse(name)?).await? else {
+            continue;
+        };
+        if passwords.verify(Password::presented(password.to_owned()), Some(stored.password_hash)).await? {
+            return Err(DemoError::KnownPassword(name));
         }
     }
     Ok(())

@@ -8,7 +8,7 @@
 
 use std::fmt;
 use std::fs;
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, RandomizedNonceKey};
@@ -178,20 +178,24 @@ fn decode(text: &SecretString, origin: &str) -> Result<SecretSlice<u8>, PepperEr
 }
 
 fn read_file(path: &Path) -> Result<Option<SecretSlice<u8>>, PepperError> {
-    let text = match fs::read_to_string(path) {
-        Ok(text) => SecretString::from(text),
+    let failed = |source| PepperError::File { path: path.to_owned(), source };
+    let mut file = match fs::File::open(path) {
+        Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => return Err(PepperError::File { path: path.to_owned(), source }),
+        Err(source) => return Err(failed(source)),
     };
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt as _;
 
-        let exposed = |metadata: fs::Metadata| metadata.permissions().mode() & 0o077 != 0;
-        if fs::metadata(path).is_ok_and(exposed) {
+        // Of the open file: the one at the path may be another by now.
+        if file.metadata().map_err(failed)?.permissions().mode() & 0o077 != 0 {
             return Err(PepperError::Exposed(path.to_owned()));
         }
     }
+    let mut text = Zeroizing::new(String::new());
+    file.read_to_string(&mut text).map_err(failed)?;
+    let text = SecretString::from(text.as_str());
     decode(&text, &path.display().to_string()).map(Some)
 }
 
@@ -212,6 +216,7 @@ fn make_file(path: &Path) -> Result<SecretSlice<u8>, PepperError> {
         Err(error) => return Err(failed(error.error)),
     }
     // On the disk before any row depends on it.
+    #[cfg(unix)]
     fs::File::open(directory).and_then(|directory| directory.sync_all()).map_err(failed)?;
     read_file(path)?.ok_or_else(|| PepperError::Missing(path.to_owned()))
 }

@@ -95,7 +95,7 @@ pub struct SessionRow {
 /// Logins and their sessions.
 #[async_trait]
 pub trait SessionStore: Send + Sync {
-    /// Answers whether the database can be read at all.
+    /// Answers whether the database can be read and written to.
     async fn ping(&self) -> Result<(), StoreError>;
 
     /// Returns what a login as `name` is checked against, unless there is no such user or it is disabled.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use actix_web::middleware::from_fn;
 use actix_web::web::Data;
 use actix_web::{App, HttpServer};
+use tokio::net::TcpSocket;
 
 use crate::auth::Auth;
 use crate::config::Config;
@@ -23,6 +24,8 @@ use crate::store::{Missing, OpenError, SqliteStore};
 
 /// How long a client may take to send the head of a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// How many connections may wait to be accepted; the system may allow less.
+const BACKLOG: u32 = 2048;
 /// How long an idle connection is kept.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// How long requests that are under way may take to finish once the server is told to stop.
@@ -100,12 +103,15 @@ impl Application {
         let bound = |source| StartError::Bind { address: config.listen[0], source };
         let address = listener.local_addr().map_err(bound)?;
         let store = SqliteStore::open(&config.database, Missing::Create).await?;
-        let pepper = Pepper::load(&config.pepper, &store).await?;
-        let keys = TokenKeys::load(&pepper, &store).await?;
         let passwords = Passwords::new(config.password_cost)?;
+        // Before the pepper: a database that is refused here must not be bound to one.
         if config.demo {
             demo::add_users(&store, &passwords).await?;
+        } else if !address.ip().to_canonical().is_loopback() {
+            demo::refuse_known_passwords(&store, &passwords).await?;
         }
+        let pepper = Pepper::load(&config.pepper, &store).await?;
+        let keys = TokenKeys::load(&pepper, &store).await?;
         let has_users = !store.users().await?.is_empty();
         let auth = Auth { store: Arc::new(store.clone()), pepper, keys, passwords, lifetimes: config.lifetimes };
         Ok(Self { listener, address, auth: Data::new(auth), origins: Data::new(config.origins), store, has_users })
@@ -153,10 +159,20 @@ impl Application {
 fn bind(addresses: &[SocketAddr]) -> Result<TcpListener, StartError> {
     let mut refused = StartError::NoAddress;
     for &address in addresses {
-        match TcpListener::bind(address) {
+        match listen(address) {
             Ok(listener) => return Ok(listener),
             Err(source) => refused = StartError::Bind { address, source },
         }
     }
     Err(refused)
+}
+
+/// Not `TcpListener::bind`: that lets 128 connections wait, and of a thousand that come at once most would be dropped and
+/// try again a second later.
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    #[cfg(not(windows))]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)?.into_std()
 }

@@ -23,6 +23,8 @@ pub fn init(filter: Option<&str>) -> Result<(), InvalidFilter> {
         .with_ansi(io::stderr().is_terminal())
         .with_target(false)
         .with_writer(io::stderr)
+        // Its fallback prints to stderr and panics where that is closed: a log that nobody reads must not end requests.
+        .log_internal_errors(false)
         .finish();
     // Fails only if the process has a subscriber already, and then that one is meant.
     let _ = tracing::subscriber::set_global_default(subscriber);

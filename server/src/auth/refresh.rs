@@ -35,7 +35,7 @@ impl Auth {
             let row = self.store.session(id).await.map_err(InternalError::from)?;
             let (row, key) = self.keys_of(row).ok_or(RefreshError::Refused)?;
             let token = key.verify(&presented).ok_or(RefreshError::Refused)?;
-            let attempt = key.hash_attempt(&attempt);
+            let attempt = key.hash_attempt(token.generation, &attempt);
             let window = self.lifetimes.repeat_window();
             match decide(&row.state, token.generation, attempt, window) {
                 RotationDecision::Rotate => {
@@ -88,7 +88,7 @@ impl Auth {
     }
 }
 
-/// A key for a client that sent none: should the store's answer get lost, our own second try recognises itself.
+/// A key for a client that sent none, so that each round above is the same attempt.
 fn own_attempt_key() -> AttemptKey {
     AttemptKey::from(random::word::<32>())
 }

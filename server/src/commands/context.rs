@@ -35,9 +35,10 @@ pub(super) async fn open_database(args: &DatabaseArgs, missing: Missing) -> Resu
 
 /// Returns the pepper from the environment, or else the file beside the database.
 pub(super) fn pepper_source(database: &Path) -> PepperSource {
-    match env::var("AUTHCLI_SERVER_PEPPER") {
-        Ok(text) => PepperSource::Given(SecretString::from(text)),
-        Err(_) => PepperSource::beside(database),
+    // One that is no UTF-8 is refused later as no base64; it must not be taken for none.
+    match env::var_os("AUTHCLI_SERVER_PEPPER") {
+        Some(text) => PepperSource::Given(SecretString::from(text.to_string_lossy().into_owned())),
+        None => PepperSource::beside(database),
     }
 }
 

@@ -38,6 +38,12 @@ pub enum CommandError {
     /// A value of `AUTHCLI_SERVER_LOG`.
     #[error(transparent)]
     LogFilter(#[from] InvalidFilter),
+    /// `--password-stdin` was set to no.
+    #[error("a password is read from standard input alone; pass `--password-stdin`")]
+    NoPasswordSource,
+    /// A second signal came while requests were being finished.
+    #[error("stopped at once by a second signal; requests that were under way were cut off")]
+    CutOff,
     /// No home directory to find the default database in.
     #[error("there is no home directory to keep the database in")]
     NoHome,
@@ -93,8 +99,10 @@ impl CommandError {
             | Self::Origin(_)
             | Self::Username(_)
             | Self::Password(_)
-            | Self::LogFilter(_) => 2,
+            | Self::LogFilter(_)
+            | Self::NoPasswordSource => 2,
             Self::NoHome
+            | Self::CutOff
             | Self::Directory { .. }
             | Self::Open(_)
             | Self::Store(_)

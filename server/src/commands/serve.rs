@@ -1,10 +1,10 @@
 //! `authcli-server serve`.
 
-use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs as _};
 
 use tempfile::TempDir;
+use tokio::sync::oneshot;
 
 use super::CommandError;
 use super::context::{database_path, pepper_source, print, tell};
@@ -15,19 +15,33 @@ use crate::password::PasswordCost;
 use crate::routes::AllowedOrigins;
 use crate::startup::Application;
 
-/// Serves until SIGTERM or SIGINT. A throw-away database goes with the process.
+/// Serves until a signal asks to stop, then finishes what is under way; a second signal ends it at once. A throw-away
+/// database goes with the process.
 pub(super) async fn serve(args: ServeArgs) -> Result<(), CommandError> {
     // First of all: a signal during the start must not leave a throw-away database behind.
-    let stop = stop_signal().map_err(CommandError::io("could not wait for signals"))?;
+    let mut signals = Signals::listen().map_err(CommandError::io("could not wait for signals"))?;
     let (config, throw_away) = resolve(&args)?;
     let application = Application::build(config).await?;
     if !application.has_users() {
         tell("There are no users yet; `authcli-server user add NAME --password-stdin` adds one.");
     }
     print(&format!("listening on http://{}\n", application.address()))?;
-    let served = application.run_until_stopped(stop).await;
+    let (stop, stopped) = oneshot::channel::<()>();
+    let running = application.run_until_stopped(async { drop(stopped.await) });
+    let served = async {
+        tokio::pin!(running);
+        tokio::select! {
+            served = &mut running => return Some(served),
+            () = signals.next() => drop(stop),
+        }
+        tokio::select! {
+            served = running => Some(served),
+            () = signals.next() => None,
+        }
+    };
+    let served = served.await;
     drop(throw_away);
-    served.map_err(CommandError::io("the server broke down"))
+    served.ok_or(CommandError::CutOff)?.map_err(CommandError::io("the server broke down"))
 }
 
 /// The directory of a throw-away database; removed when dropped.
@@ -72,28 +86,52 @@ fn resolve_address(text: &str) -> Result<Vec<SocketAddr>, CommandError> {
     }
 }
 
-/// Returns a future that is done at the first SIGTERM or SIGINT from now on.
-#[cfg(unix)]
-fn stop_signal() -> io::Result<impl Future<Output = ()> + Send + 'static> {
-    use std::future::poll_fn;
-    use std::task::Poll;
-
-    use tokio::signal::unix::{SignalKind, signal};
-
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(poll_fn(move |context| {
-        // Both are polled each time, so that both can wake us.
-        let terminated = terminate.poll_recv(context).is_ready();
-        let interrupted = interrupt.poll_recv(context).is_ready();
-        if terminated || interrupted { Poll::Ready(()) } else { Poll::Pending }
-    }))
+/// Signals that ask the server to stop: SIGTERM, SIGINT, and SIGHUP, which comes when the terminal is closed. One that was
+/// ignored when the program started (as `nohup` does) stays ignored.
+struct Signals {
+    #[cfg(unix)]
+    listeners: Vec<tokio::signal::unix::Signal>,
 }
 
-/// Returns a future that is done at the first Ctrl-C from now on.
+#[cfg(unix)]
+impl Signals {
+    fn listen() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+
+        let ignored = ignored_signals();
+        let kinds = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()];
+        let kept = kinds.into_iter().filter(|kind| ignored & (1 << (kind.as_raw_value() - 1)) == 0);
+        Ok(Self { listeners: kept.map(signal).collect::<io::Result<_>>()? })
+    }
+
+    async fn next(&mut self) {
+        std::future::poll_fn(|context| {
+            // All are polled each time, so that each can wake us.
+            let come =
+                self.listeners.iter_mut().filter_map(|listener| listener.poll_recv(context).is_ready().then_some(()));
+            if come.count() > 0 { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+        })
+        .await;
+    }
+}
+
+/// Returns the mask of ignored signals, where the system tells it in a file (Linux).
+#[cfg(unix)]
+fn ignored_signals() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
+}
+
 #[cfg(not(unix))]
-fn stop_signal() -> io::Result<impl Future<Output = ()> + Send + 'static> {
-    Ok(async {
-        let _ = tokio::signal::ctrl_c().await;
-    })
+impl Signals {
+    fn listen() -> io::Result<Self> {
+        Ok(Self {})
+    }
+
+    async fn next(&mut self) {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending().await
+        }
+    }
 }

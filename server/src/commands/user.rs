@@ -12,6 +12,7 @@ use crate::store::Missing;
 
 /// Adds a user; makes the database if there is none.
 pub(super) async fn add(args: UserPasswordArgs) -> Result<(), CommandError> {
+    check_source(&args)?;
     let name = Username::parse(&args.user.name)?;
     let hash = Passwords::new(PasswordCost::default())?.hash(read_password()?).await?;
     let store = open_database(&args.user.database, Missing::Create).await?;
@@ -57,6 +58,7 @@ pub(super) async fn remove(args: UserArgs) -> Result<(), CommandError> {
 
 /// Sets a user's password and ends its sessions.
 pub(super) async fn password(args: UserPasswordArgs) -> Result<(), CommandError> {
+    check_source(&args)?;
     let name = Username::parse(&args.user.name)?;
     let hash = Passwords::new(PasswordCost::default())?.hash(read_password()?).await?;
     let store = open_database(&args.user.database, Missing::Refuse).await?;
@@ -67,4 +69,9 @@ pub(super) async fn password(args: UserPasswordArgs) -> Result<(), CommandError>
     }
     tell(&format!("Changed the password of `{name}` and ended its sessions"));
     Ok(())
+}
+
+/// The flag is required, but the environment may have set it to no.
+fn check_source(args: &UserPasswordArgs) -> Result<(), CommandError> {
+    if args.password_stdin { Ok(()) } else { Err(CommandError::NoPasswordSource) }
 }

@@ -83,10 +83,18 @@ pub struct RefreshToken {
 }
 
 /// A well-formed refresh token whose tag has not been checked yet.
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// Claim and tag together are the secret itself, so `Debug` shows the claim alone, and nothing compares two of them.
+#[derive(Clone)]
 pub struct PresentedRefreshToken {
     claimed: RefreshToken,
-    tag: Vec<u8>,
+    tag: [u8; TAG_BYTES],
+}
+
+impl fmt::Debug for PresentedRefreshToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PresentedRefreshToken").field("claimed", &self.claimed).finish_non_exhaustive()
+    }
 }
 
 /// The text is not a refresh token of ours.
@@ -109,7 +117,7 @@ impl PresentedRefreshToken {
         if parts.next().is_some() {
             return Err(MalformedRefreshToken);
         }
-        Ok(Self { claimed: RefreshToken { session, generation }, tag: tag.to_vec() })
+        Ok(Self { claimed: RefreshToken { session, generation }, tag })
     }
 
     /// Returns the session that it claims to belong to: good for finding the row, for nothing else.
@@ -154,9 +162,13 @@ impl SessionKey {
         Some(presented.claimed)
     }
 
-    /// Returns the form in which an attempt key is kept.
-    pub fn hash_attempt(&self, key: &AttemptKey) -> AttemptHash {
-        AttemptHash::from_tag(&hmac::sign(&self.attempt, key.as_bytes()))
+    /// Returns the form in which an attempt is kept: the key together with the generation that it redeems. A key beside
+    /// another token than its own is another attempt, so it cannot make a stolen token look like a late duplicate.
+    pub fn hash_attempt(&self, redeemed: Generation, key: &AttemptKey) -> AttemptHash {
+        let mut context = hmac::Context::with_key(&self.attempt);
+        context.update(&redeemed.number().to_be_bytes());
+        context.update(key.as_bytes());
+        AttemptHash::from_tag(&context.sign())
     }
 }
 
@@ -215,7 +227,7 @@ mod tests {
             text.replacen(&format!(".{}.", parts[3]), ".__________8.", 1),
         ];
         for text in wrong {
-            assert_eq!(PresentedRefreshToken::parse(&text), Err(MalformedRefreshToken), "{text}");
+            assert_eq!(PresentedRefreshToken::parse(&text).unwrap_err(), MalformedRefreshToken, "{text}");
         }
     }
 

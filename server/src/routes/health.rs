@@ -12,7 +12,7 @@ pub(super) async fn healthz() -> HttpResponse {
     HttpResponse::Ok().json(json!({ "status": "ok" }))
 }
 
-/// Answers that the database can be read.
+/// Answers that the database can be read and written to.
 pub(super) async fn readyz(auth: Data<Auth>) -> Result<HttpResponse, ApiError> {
     auth.store.ping().await.map_err(InternalError::from)?;
     Ok(HttpResponse::Ok().json(json!({ "status": "ready" })))

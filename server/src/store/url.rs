@@ -31,7 +31,8 @@ impl DatabaseUrl {
         }
         let path = text.strip_prefix("sqlite:").ok_or(InvalidDatabaseUrl::UnknownScheme)?;
         let path = path.strip_prefix("//").unwrap_or(path);
-        if path.is_empty() || path.starts_with(':') {
+        // SQLite reads what begins with `file:` as a URI, which may name a database in memory.
+        if path.is_empty() || path.starts_with(':') || path.starts_with("file:") {
             return Err(InvalidDatabaseUrl::NoPath);
         }
         Ok(Self::Sqlite(PathBuf::from(path)))
@@ -58,5 +59,6 @@ mod tests {
         assert_eq!(refused("a.db"), InvalidDatabaseUrl::UnknownScheme);
         assert_eq!(refused("sqlite:"), InvalidDatabaseUrl::NoPath);
         assert_eq!(refused("sqlite::memory:"), InvalidDatabaseUrl::NoPath);
+        assert_eq!(refused("sqlite:file:x.db?mode=memory"), InvalidDatabaseUrl::NoPath);
     }
 }

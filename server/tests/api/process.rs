@@ -30,7 +30,7 @@ async fn login(url: &str, name: &str, password: &str) -> (u16, Value) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_demonstration_is_ready_when_it_says_so_and_leaves_nothing_behind() {
-    for signal in [Signal::TERM, Signal::INT] {
+    for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
         let place = Place::new();
         let server = Program::start(place.command(&DEMO));
         let port = server.url.strip_prefix("http://127.0.0.1:").unwrap();
@@ -293,4 +293,104 @@ fn the_default_database_lies_in_a_private_directory() {
     assert!(place.run(&["migrate"]).status.success());
     let list = place.run(&["user", "list"]);
     assert!(String::from_utf8(list.stdout).unwrap().contains("anna"));
+}
+
+/// A disk that takes no more, as far as one process can have one to itself: beyond a size its files do not grow. What is
+/// answered 200 all the same must be in the database.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_could_not_be_committed_is_not_answered_as_if_it_were() {
+    let place = Place::new();
+    let demo = DEMO.join(" ");
+    let script = format!("trap '' XFSZ; ulimit -f 300; exec {} {demo}", env!("CARGO_BIN_EXE_authcli-server"));
+    let mut command = std::process::Command::new("sh");
+    command.arg("-c").arg(script).env_clear().env("HOME", place.path("home")).env("TMPDIR", place.path("tmp"));
+    command.env("AUTHCLI_SERVER_LOG", "off");
+    command.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::piped());
+    command.stderr(std::process::Stdio::piped());
+    let server = Program::start(command);
+    let mut statuses = std::collections::BTreeSet::new();
+    for _ in 0..60 {
+        let (status, body) = login(&server.url, "admin", "123456").await;
+        statuses.insert(status);
+        if status == 200 {
+            let call = client().get(format!("{}/protected", server.url));
+            let call = call.bearer_auth(body["accessToken"].as_str().unwrap()).send().await.unwrap();
+            assert_eq!(call.status(), 200, "a login that was answered is there");
+        }
+    }
+    assert_eq!(statuses.into_iter().collect::<Vec<_>>(), [200, 503], "the disk was full at some time");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_that_nobody_reads_ends_no_request() {
+    let place = Place::new();
+    let mut command = place.command(&DEMO);
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    command.stderr(writer);
+    let server = Program::start_without_stderr(command);
+    for _ in 0..3 {
+        assert_eq!(login(&server.url, "admin", "123456").await.0, 200);
+    }
+    assert_eq!(server.stop().code, Some(0));
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let place = Place::new();
+    let server = Program::start(place.command(&DEMO));
+    let address = server.url.strip_prefix("http://").unwrap().to_owned();
+    // A request whose body never comes holds up the stop.
+    let mut connection = TcpStream::connect(&address).unwrap();
+    let head = b"POST /login HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n";
+    connection.write_all(head).unwrap();
+    connection.read_exact(&mut [0; 25]).unwrap();
+    server.signal(Signal::INT);
+    let started = Instant::now();
+    while TcpStream::connect(&address).is_ok() {
+        assert!(started.elapsed() < Duration::from_secs(8), "it still accepts");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    server.signal(Signal::INT);
+    let ended = server.end();
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+    assert!(ended.stderr.contains("second signal"), "{}", ended.stderr);
+    assert!(started.elapsed() < Duration::from_secs(8), "{:?}", started.elapsed());
+    assert_eq!(names(&place.path("tmp")), [""; 0]);
+}
+
+#[test]
+fn a_refused_demonstration_leaves_the_database_without_a_pepper() {
+    let place = Place::new();
+    let database = place.database("real.db");
+    let add = ["user", "add", "anna", "--password-stdin", "--database", &database];
+    assert!(place.run_with_input(&add, "secret").status.success());
+    refused(&place.run(&["serve", "--demo", "--listen", "127.0.0.1:0", "--database", &database]), 1);
+    assert!(
+        !names(place.directory.path()).iter().any(|name| name.contains("pepper")),
+        "{:?}",
+        names(place.directory.path())
+    );
+}
+
+#[test]
+fn the_demonstrations_passwords_are_not_served_to_other_machines() {
+    let place = Place::new();
+    let database = place.database("demo.db");
+    Program::start(place.command(&["serve", "--demo", "--listen", "127.0.0.1:0", "--database", &database])).stop();
+    let error = refused(&place.run(&["serve", "--listen", "0.0.0.0:0", "--database", &database]), 1);
+    assert!(error.contains("`admin` has the password of the demonstration"), "{error}");
+    // On this machine alone it goes on.
+    Program::start(place.command(&["serve", "--listen", "127.0.0.1:0", "--database", &database])).stop();
+}
+
+#[test]
+fn the_environment_says_yes_and_no_in_more_than_one_way() {
+    let place = Place::new();
+    let mut command = place.command(&ANY_PORT);
+    command.env("AUTHCLI_SERVER_DEMO", "1");
+    assert_eq!(Program::start(command).stop().code, Some(0));
+    let mut command = place.command(&["user", "add", "anna"]);
+    command.env("AUTHCLI_SERVER_PASSWORD_STDIN", "false").env("AUTHCLI_SERVER_DATABASE", place.database("a.db"));
+    refused(&command.output().unwrap(), 2);
 }

@@ -107,6 +107,15 @@ impl Program {
     pub(crate) fn start(mut command: Command) -> Program {
         let mut child = command.spawn().unwrap();
         let stderr = read_in_background(child.stderr.take().unwrap());
+        Program::announced(child, stderr)
+    }
+
+    /// Starts a server whose standard error goes where the command sends it.
+    pub(crate) fn start_without_stderr(mut command: Command) -> Program {
+        Program::announced(command.spawn().unwrap(), thread::spawn(Vec::new))
+    }
+
+    fn announced(mut child: Child, stderr: thread::JoinHandle<Vec<u8>>) -> Program {
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let (send, receive) = mpsc::channel();
         thread::spawn(move || {

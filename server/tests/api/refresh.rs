@@ -93,6 +93,17 @@ async fn a_late_duplicate_of_a_remembered_attempt_is_refused_and_no_more() {
 }
 
 #[tokio::test]
+async fn a_remembered_key_beside_another_token_than_its_own_is_no_late_duplicate() {
+    let app = spawn_app().await;
+    let login = app.login().await;
+    let second = app.refresh(&login.refresh, Some(KEY)).await;
+    app.refresh(&second.refresh, Some(OTHER_KEY)).await;
+    // The first token, long used, with the key that redeemed the second: no honest client has that pair.
+    assert_eq!(app.refresh_status(&login.refresh, Some(OTHER_KEY)).await, 403);
+    assert_eq!(app.db_session::<String>("revoked_reason").await, "reuse");
+}
+
+#[tokio::test]
 async fn a_forged_token_changes_nothing() {
     let app = spawn_app().await;
     let login = app.login().await;

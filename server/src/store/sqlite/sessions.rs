@@ -1,4 +1,7 @@
 //! Sessions in SQLite: every change is one statement.
+//!
+//! A change that returns a row is read to its end (`fetch_all`, though there is one row at most): SQLite commits in the
+//! step after the last row, and whoever stops at the first one never learns that the commit failed.
 
 use async_trait::async_trait;
 use sqlx::Row as _;
@@ -85,7 +88,9 @@ const END: &str = concat!(
 impl SessionStore for SqliteStore {
     async fn ping(&self) -> Result<(), StoreError> {
         sqlx::query("SELECT 1 FROM sessions LIMIT 1").fetch_optional(&self.readers).await.map_err(store_error)?;
-        Ok(())
+        // Takes the write lock and lets it go: a database that another process keeps locked can only be read.
+        let transaction = self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(store_error)?;
+        transaction.rollback().await.map_err(store_error)
     }
 
     async fn login(&self, name: &Username) -> Result<Option<StoredLogin>, StoreError> {
@@ -102,7 +107,7 @@ impl SessionStore for SqliteStore {
     }
 
     async fn open_session(&self, session: NewSession) -> Result<Option<LiveSession>, StoreError> {
-        let row = sqlx::query(OPEN)
+        let rows = sqlx::query(OPEN)
             .bind(session.id.0.as_slice())
             .bind(session.user_id.0)
             .bind(session.epoch.0)
@@ -110,10 +115,10 @@ impl SessionStore for SqliteStore {
             .bind(session.pepper_id.0)
             .bind(whole_millis(session.lifetimes.refresh))
             .bind(whole_millis(session.lifetimes.session))
-            .fetch_optional(&self.writer)
+            .fetch_all(&self.writer)
             .await
             .map_err(store_error)?;
-        row.as_ref().map(live_session).transpose()
+        rows.first().map(live_session).transpose()
     }
 
     async fn session(&self, id: SessionId) -> Result<Option<SessionRow>, StoreError> {
@@ -122,16 +127,16 @@ impl SessionStore for SqliteStore {
     }
 
     async fn rotate(&self, rotation: Rotation) -> Result<Option<LiveSession>, StoreError> {
-        let row = sqlx::query(ROTATE)
+        let rows = sqlx::query(ROTATE)
             .bind(rotation.session.0.as_slice())
             .bind(rotation.presented.number())
             .bind(rotation.attempt.as_bytes())
             .bind(rotation.keyless)
             .bind(whole_millis(rotation.idle))
-            .fetch_optional(&self.writer)
+            .fetch_all(&self.writer)
             .await
             .map_err(store_error)?;
-        row.as_ref().map(live_session).transpose()
+        rows.first().map(live_session).transpose()
     }
 
     async fn revoke_reused(&self, reuse: Reuse) -> Result<bool, StoreError> {

@@ -44,14 +44,15 @@ impl UserStore for SqliteStore {
         password_hash: &PasswordHash,
         id: Option<UserId>,
     ) -> Result<Option<UserId>, StoreError> {
-        let id = sqlx::query_scalar::<_, i64>(ADD)
+        // To its end: the commit comes after the last row.
+        let ids = sqlx::query_scalar::<_, i64>(ADD)
             .bind(name.as_str())
             .bind(&password_hash.0)
             .bind(id.map(|id| id.0))
-            .fetch_optional(&self.writer)
+            .fetch_all(&self.writer)
             .await
             .map_err(store_error)?;
-        Ok(id.map(UserId))
+        Ok(ids.first().copied().map(UserId))
     }
 
     /// The sessions go with the user, in the same statement: a session that is not there counts as revoked.
