@@ -42,6 +42,8 @@ impl Printer {
             .with_ansi(self.color)
             .with_target(false)
             .without_time()
+            // Its fallback prints to stderr, and panics where that is closed.
+            .log_internal_errors(false)
             .finish();
         // Fails only if a log is running already, and then that one serves.
         let _ = tracing::subscriber::set_global_default(subscriber);

@@ -2,7 +2,7 @@
 
 use insta::assert_snapshot;
 
-use crate::support::{Answer, Cli, logged_in};
+use crate::support::{Answer, Cli, Running, logged_in};
 
 #[test]
 fn the_body_comes_byte_for_byte() {
@@ -263,4 +263,16 @@ fn names_in(cli: &Cli) -> Vec<String> {
         .collect();
     names.sort();
     names
+}
+
+#[test]
+fn a_log_that_nobody_reads_is_no_failure() {
+    let (endpoint, cli) = logged_in();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = cli.command_of(env!("CARGO_BIN_EXE_authcli"));
+    command.args(["-vv", "get", "/x"]).stderr(writer);
+    let get = Running::start(command);
+    endpoint.expect("GET", "/x").reply(Answer::new(200, "fine"));
+    assert_eq!(get.finish().expect(0).text(), "fine");
 }
