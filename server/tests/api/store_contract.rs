@@ -118,6 +118,18 @@ async fn only_what_is_reuse_still_revokes_and_only_once() {
 }
 
 #[tokio::test]
+async fn none_of_the_four_remembered_attempts_is_reuse() {
+    let (_app, store) = store_with_session().await;
+    for seed in 0..5 {
+        assert!(rotates(&store, rotation(i64::from(seed), seed, false)).await);
+    }
+    for remembered in 1..5 {
+        assert!(!store.revoke_reused(reuse(i64::from(remembered), remembered)).await.unwrap(), "{remembered}");
+    }
+    assert!(store.revoke_reused(reuse(0, 0)).await.unwrap(), "the fifth is forgotten");
+}
+
+#[tokio::test]
 async fn the_window_closes() {
     let (app, store) = store_with_session().await;
     assert!(rotates(&store, rotation(0, 1, true)).await);
