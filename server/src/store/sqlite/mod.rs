@@ -11,11 +11,12 @@ mod users;
 
 use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, SqlSafeStr as _};
+use tokio::time::sleep;
 
 use super::{Missing, OpenError};
 use crate::ports::StoreError;
@@ -29,6 +30,7 @@ macro_rules! now {
 use now;
 
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+const BUSY_PAUSE: Duration = Duration::from_millis(20);
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 const READERS: u32 = 8;
 
@@ -57,7 +59,7 @@ impl SqliteStore {
             .foreign_keys(true)
             .busy_timeout(BUSY_TIMEOUT)
             .disable_statement_logging();
-        let writer = pool(1).connect_with(options.clone()).await.map_err(failed)?;
+        let writer = connect_writer(&options).await.map_err(failed)?;
         migrate(&writer, path).await?;
         let readers = pool(READERS).connect_with(options.pragma("query_only", "ON")).await.map_err(failed)?;
         Ok(Self { writer, readers, path: path.to_owned() })
@@ -73,6 +75,22 @@ impl SqliteStore {
         self.readers.close().await;
         self.writer.close().await;
     }
+}
+
+/// Connects, trying again while the file is busy: the busy handler does not cover the switch to WAL, which fails at once
+/// where another process that starts at the same time is about it.
+async fn connect_writer(options: &SqliteConnectOptions) -> Result<SqlitePool, sqlx::Error> {
+    let start = Instant::now();
+    loop {
+        match pool(1).connect_with(options.clone()).await {
+            Err(error) if is_busy(&error) && start.elapsed() < BUSY_TIMEOUT => sleep(BUSY_PAUSE).await,
+            connected => return connected,
+        }
+    }
+}
+
+fn is_busy(error: &sqlx::Error) -> bool {
+    primary_code(error) == Some(5)
 }
 
 /// Connections are kept for good: opening one costs more than keeping it, and its file cannot go away.
@@ -127,16 +145,17 @@ fn migrator() -> Migrator {
     )])
 }
 
+/// Returns SQLite's primary result code, the low byte: <https://www.sqlite.org/rescode.html>.
+fn primary_code(error: &sqlx::Error) -> Option<u32> {
+    let code = error.as_database_error()?.code()?;
+    code.parse::<u32>().ok().map(|code| code & 0xff)
+}
+
 /// Tells a database that is away or busy from one that answers nonsense.
 fn store_error(error: sqlx::Error) -> StoreError {
     let away = match &error {
         sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => true,
-        sqlx::Error::Database(error) => {
-            // The low byte is the primary result code: https://www.sqlite.org/rescode.html
-            let code = error.code().and_then(|code| code.parse::<u32>().ok()).unwrap_or(0) & 0xff;
-            matches!(code, 3 | 5..=8 | 10 | 11 | 13 | 14 | 23 | 26)
-        }
-        _ => false,
+        error => matches!(primary_code(error), Some(3 | 5..=8 | 10 | 11 | 13 | 14 | 23 | 26)),
     };
     if away { StoreError::Unavailable(Box::new(error)) } else { StoreError::Unexpected(Box::new(error)) }
 }
@@ -147,12 +166,15 @@ mod tests {
 
     #[tokio::test]
     async fn two_openings_at_once_migrate_once() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("a.db");
-        let open = || SqliteStore::open(&path, Missing::Create);
-        let (one, two, three) = tokio::join!(open(), open(), open());
-        for store in [one.unwrap(), two.unwrap(), three.unwrap()] {
-            store.close().await;
+        // Not every round meets the moment in which the file is switched to WAL.
+        for _ in 0..20 {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join("a.db");
+            let open = || SqliteStore::open(&path, Missing::Create);
+            let (one, two, three) = tokio::join!(open(), open(), open());
+            for store in [one.unwrap(), two.unwrap(), three.unwrap()] {
+                store.close().await;
+            }
         }
     }
 
