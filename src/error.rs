@@ -26,6 +26,10 @@ pub enum TokenError {
         since: Option<Timestamp>,
     },
 
+    /// The server gave no refresh token, and the access token is at its end by the local clock. Log in again.
+    #[error("the access token is at its end, and the server gave no refresh token")]
+    NotRenewable,
+
     /// Somebody logged in as someone else, or logged out, while this program ran. Its tokens are no longer this
     /// program's to use: start it again.
     #[error("account changed: another login replaced the session that this program was using")]
@@ -91,7 +95,8 @@ impl TokenError {
     pub fn leaves_session_usable(&self) -> bool {
         matches!(
             self,
-            Self::Unavailable { .. }
+            Self::NotRenewable
+                | Self::Unavailable { .. }
                 | Self::Misconfigured { .. }
                 | Self::Store(_)
                 | Self::LockBusy { .. }

@@ -39,7 +39,8 @@ pub(crate) async fn run(context: &Context, username: Option<String>, password_st
         None => prompt::line(&format!("Username for {server}: ")).await?,
     };
     let password = if password_stdin {
-        password_from_stdin()?
+        // On a thread of its own: a pipe that stays open must not keep a signal from being noticed.
+        tokio::task::spawn_blocking(password_from_stdin).await??
     } else {
         prompt::password(&format!("Password for {username} at {server}: ")).await?
     };
@@ -76,10 +77,18 @@ async fn save(
         None => Credential::random_id()?,
     };
     let credential = Credential::open(directory, &id, kind);
-    // The profile first: an entry that no profile names could never be found again.
     let note = LoginNote { server, username, store: kind, credential: &id };
-    context.configuration.note_login(&context.profile_name, &note).await?;
-    let before = credential.replace(new).await?;
+    let note = context.configuration.note_login(&context.profile_name, &note);
+    // A new profile first: an entry that no profile names could never be found again. One that is there last: until the
+    // new session is saved, the profile must go on naming the one that stands.
+    let before = if old.is_some_and(|profile| profile.credential.is_some()) {
+        let before = credential.replace(new).await?;
+        note.await?;
+        before
+    } else {
+        note.await?;
+        credential.replace(new).await?
+    };
     // A login with another store moves the session there.
     match old.and_then(|profile| profile.store).filter(|old_kind| *old_kind != kind) {
         Some(old_kind) => {

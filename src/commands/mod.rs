@@ -13,6 +13,7 @@ mod token;
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
+use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
 use self::context::Context;
@@ -43,21 +44,34 @@ pub(crate) async fn run(cli: Cli) -> Exit {
         Ok(context) => context,
         Err(error) => return report::failure(&printer, &error),
     };
-    let result = tokio::select! {
-        result = dispatch(cli.command, &mut context) => result,
-        signal = signals.next() => Ok(signal),
+    let (result, stopped) = tokio::select! {
+        result = dispatch(cli.command, &mut context) => (result, false),
+        signal = signals.next() => (Ok(signal), true),
     };
-    let exit = result.unwrap_or_else(|error| report::failure(&printer, &error));
+    let mut exit = result.unwrap_or_else(|error| report::failure(&printer, &error));
+    let settle = timeout(SETTLE_BOUND, context.settle());
+    tokio::pin!(settle);
+    if !stopped {
+        tokio::select! {
+            settled = &mut settle => return settled_exit(&printer, settled, exit),
+            signal = signals.next() => exit = signal,
+        }
+    }
     tokio::select! {
-        settled = timeout(SETTLE_BOUND, context.settle()) => match settled {
-            Ok(Ok(())) => exit,
-            Ok(Err(error)) => report::failure(&printer, &error),
-            Err(_) => {
-                printer.warn("a refresh is still under way; the next call takes it up where it was left");
-                exit
-            }
-        },
+        settled = &mut settle => settled_exit(&printer, settled, exit),
         signal = signals.next() => signal,
+    }
+}
+
+/// Returns how the program ends once its refreshes are settled, or the time for that is over.
+fn settled_exit(printer: &Printer, settled: Result<anyhow::Result<()>, Elapsed>, exit: Exit) -> Exit {
+    match settled {
+        Ok(Ok(())) => exit,
+        Ok(Err(error)) => report::failure(printer, &error),
+        Err(_) => {
+            printer.warn("a refresh is still under way; the next call takes it up where it was left");
+            exit
+        }
     }
 }
 

@@ -186,7 +186,8 @@ async fn reload(ports: &Ports, memory: &TokenSet, stamp: Option<&Stamp>, want: W
 
 async fn renew(ports: &Ports, held: Held, from: TokenSet, mut stamp: Stamp, want: Want) -> Flown {
     let started = ports.clock.now();
-    let refused_at = want.doubts_fresh_token(&from, started).then_some(started).or(stamp.refused_at);
+    let doubted = want.doubts_fresh_token(&from, started);
+    let refused_at = doubted.then_some(started).or(stamp.refused_at);
     // Whatever can fail without the network fails before the only copy of the refresh token is spent.
     let next_key = match AttemptKey::random() {
         Ok(key) => key,
@@ -206,12 +207,10 @@ async fn renew(ports: &Ports, held: Held, from: TokenSet, mut stamp: Stamp, want
         Ok(answer) => answer,
         Err(_) => Err(RenewalError::Transient { cause: Arc::new(TimedOut), retry_after: None }),
     };
-    let mut flown = match answer {
+    match answer {
         Ok(issued) => keep(ports, held, &from, issued, refused_at, next_key).await,
-        Err(error) => refused_or_failed(ports, held, &from, stamp, error).await,
-    };
-    flown.arrival.refused_at = refused_at;
-    flown
+        Err(error) => refused_or_failed(ports, held, &from, stamp, doubted, error).await,
+    }
 }
 
 /// Saves what was issued, then says so in the stamp; the lock goes with the end of this function.
@@ -227,6 +226,7 @@ async fn keep(
     if let Err(error) = ports.store.save(&held, &tokens).await {
         let mut flown = unsaved(held, tokens, error.into());
         flown.source = Some(Source::Renewed);
+        flown.arrival.refused_at = refused_at;
         return flown;
     }
     let stamp = Stamp { refused_at, ..Stamp::of(&tokens) };
@@ -235,13 +235,25 @@ async fn keep(
         debug!(%error, "could not write the stamp");
     }
     debug!(generation = tokens.generation.number(), "refreshed");
-    Flown { source: Some(Source::Renewed), ..Flown::with(Ok(Arc::new(tokens))) }
+    let mut flown = Flown { source: Some(Source::Renewed), ..Flown::with(Ok(Arc::new(tokens))) };
+    flown.arrival.refused_at = refused_at;
+    flown
 }
 
-async fn refused_or_failed(ports: &Ports, held: Held, from: &TokenSet, mut stamp: Stamp, error: RenewalError) -> Flown {
+async fn refused_or_failed(
+    ports: &Ports,
+    held: Held,
+    from: &TokenSet,
+    mut stamp: Stamp,
+    doubted: bool,
+    error: RenewalError,
+) -> Flown {
     let now = ports.clock.now();
     stamp.renewing = None;
     let (what, retry_after, error) = match error {
+        RenewalError::NothingToRedeem => {
+            return Flown::failed(if doubted { TokenError::RefusalStands } else { TokenError::NotRenewable });
+        }
         RenewalError::SessionEnded { reason } => return ended(ports, held, from, stamp, reason, now).await,
         RenewalError::Transient { cause, retry_after } => {
             (cause.to_string(), retry_after, TokenError::Unavailable { cause, retry_after })

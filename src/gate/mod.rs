@@ -121,7 +121,7 @@ impl RefreshGate {
     pub async fn current(&self) -> Result<Arc<TokenSet>, Arc<TokenError>> {
         let now = self.now();
         let current = self.shared.core.current();
-        if Want::Live.is_met_by(&current, now) {
+        if self.is_usable(&current, now) {
             if self.shared.work == Work::Long && !Want::Ahead.is_met_by(&current, now) {
                 self.renew_ahead(now);
             }
@@ -175,6 +175,15 @@ impl RefreshGate {
         self.shared.save(&mut *self.shared.parked.lock().await).await
     }
 
+    /// In long work a token is used nearly to its end, so that nobody waits while it is renewed in the background.
+    fn is_usable(&self, current: &TokenSet, now: Timestamp) -> bool {
+        if self.shared.work == Work::Short {
+            return Want::Live.is_met_by(current, now);
+        }
+        let margin = current.access_lifetime.leeway().min(Duration::from_secs(1));
+        expiry::remaining(current.received_at, current.access_lifetime, now).is_none_or(|left| left > margin)
+    }
+
     fn now(&self) -> Timestamp {
         self.shared.ports.clock.now()
     }
@@ -219,12 +228,17 @@ impl Shared {
     async fn fly(self: &Arc<Self>, takeoff: Takeoff, want: Want) {
         let mut parked = self.parked.lock().await;
         let memory = Arc::clone(takeoff.replaces());
-        let flown = fly(&self.ports, &memory, want, parked.take(), &self.closing).await;
+        let mut flown = fly(&self.ports, &memory, want, parked.take(), &self.closing).await;
         match flown.source {
             Some(Source::Renewed) => self.refreshes.fetch_add(1, Ordering::Relaxed),
             Some(Source::Adopted) => self.adoptions.fetch_add(1, Ordering::Relaxed),
             None => 0,
         };
+        if flown.arrival.outcome.as_ref().is_err_and(|error| error.leaves_session_usable()) {
+            // What went wrong before the server was asked (a busy lock, a broken store) is not tried at every call either.
+            let memory = stamp::failure_memory(None, self.ports.clock.now());
+            flown.arrival.remember.get_or_insert(memory);
+        }
         *parked = flown.unsaved;
         if parked.is_some() && !self.saving.swap(true, Ordering::Relaxed) {
             tokio::spawn(Arc::clone(self).keep_trying_to_save());

@@ -63,6 +63,8 @@ pub enum RenewalError {
         /// What the server said, fit to be shown.
         reason: String,
     },
+    /// There is no refresh token to redeem. That is no refusal: nobody was asked, and the access token may live on.
+    NothingToRedeem,
     /// Not now: the session stands.
     Transient {
         /// What happened.

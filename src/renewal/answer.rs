@@ -74,15 +74,12 @@ impl Answer {
         })
     }
 
-    /// Returns what the server wrote under `error`, if the body is a JSON object with such a key.
-    pub(super) fn error_text(&self) -> Option<String> {
-        #[derive(Deserialize)]
-        struct Refusal {
-            error: Value,
-        }
-        let Refusal { error } = serde_json::from_slice(&self.body).ok()?;
-        Some(match error {
-            Value::String(text) => printable(&text),
+    /// Returns what the server wrote under `error`, if the body is a JSON object with such a key. Words that repeat the
+    /// secret that was `sent` are left out.
+    pub(super) fn error_text(&self, sent: &Secret) -> Option<String> {
+        let body: Value = serde_json::from_slice(&self.body).ok()?;
+        Some(match body.as_object()?.get("error")? {
+            Value::String(text) if !text.contains(sent.expose()) => printable(text),
             _ => format!("answered {}", self.status),
         })
     }
@@ -199,9 +196,13 @@ mod tests {
 
     #[test]
     fn the_servers_own_words_lose_their_control_characters() {
-        let text = answer(403, "{\"error\":\"no\\u001b[31m\\nway\"}").error_text();
+        let sent = Secret::new("canary");
+        let text = answer(403, "{\"error\":\"no\\u001b[31m\\nway\"}").error_text(&sent);
         assert_eq!(text.as_deref(), Some("no[31mway"));
-        assert_eq!(answer(403, "<html>").error_text(), None);
-        assert_eq!(answer(403, "{\"message\":\"no\"}").error_text(), None);
+        assert_eq!(answer(403, "[\"nope\"]").error_text(&sent), None);
+        let echo = answer(403, "{\"error\":\"bad token canary\"}").error_text(&sent);
+        assert_eq!(echo.as_deref(), Some("answered 403 Forbidden"));
+        assert_eq!(answer(403, "<html>").error_text(&sent), None);
+        assert_eq!(answer(403, "{\"message\":\"no\"}").error_text(&sent), None);
     }
 }

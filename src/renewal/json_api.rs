@@ -120,7 +120,7 @@ impl JsonApi {
             StatusCode::OK | StatusCode::CREATED => answer.tokens().map_err(LoginError::Fault),
             StatusCode::TOO_MANY_REQUESTS => Err(LoginError::Throttled { origin, retry_after: answer.retry_after }),
             status @ (StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
-                match answer.error_text() {
+                match answer.error_text(password) {
                     Some(reason) => Err(LoginError::Refused { origin, status, reason }),
                     None => Err(LoginError::Fault(answer.unexpected())),
                 }
@@ -154,8 +154,7 @@ impl JsonApi {
 
     async fn redeem(&self, tokens: &TokenSet) -> Result<IssuedTokens, RenewalError> {
         let Some(refresh_token) = &tokens.refresh_token else {
-            let reason = "the server gave no refresh token, and the access token is at its end".to_owned();
-            return Err(RenewalError::SessionEnded { reason });
+            return Err(RenewalError::NothingToRedeem);
         };
         let body = RefreshBody { refresh_token: refresh_token.expose() };
         let mut pauses = ExponentialBuilder::new()
@@ -166,7 +165,7 @@ impl JsonApi {
         loop {
             let result = self.post(&tokens.refresh_endpoint, &body, Some(tokens.attempt_key.expose())).await;
             let (fault, asked) = match result {
-                Ok(answer) => match judge(&answer) {
+                Ok(answer) => match judge(&answer, refresh_token) {
                     Verdict::Final(result) => return result,
                     Verdict::Again(fault) => (fault, answer.retry_after),
                 },
@@ -197,14 +196,14 @@ enum Verdict {
 
 /// Only a clear refusal ends a session: 400, 401 or 403 with a JSON object that holds `error`. Everything else that is
 /// not a pair of tokens leaves it standing.
-fn judge(answer: &Answer) -> Verdict {
+fn judge(answer: &Answer, sent: &Secret) -> Verdict {
     match answer.status {
         StatusCode::OK | StatusCode::CREATED => match answer.tokens() {
             Ok(tokens) => Verdict::Final(Ok(tokens)),
             // Cut off or garbled on the way: the same attempt gets the same tokens.
             Err(fault) => Verdict::Again(fault),
         },
-        StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => match answer.error_text() {
+        StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => match answer.error_text(sent) {
             Some(reason) => Verdict::Final(Err(RenewalError::SessionEnded { reason })),
             None => Verdict::Final(Err(RenewalError::Transient {
                 cause: Arc::new(answer.unexpected()),

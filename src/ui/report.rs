@@ -161,9 +161,10 @@ fn judge_send(error: &SendError) -> Verdict {
 
 fn judge_token(error: &TokenError) -> Verdict {
     match error {
-        TokenError::NotLoggedIn | TokenError::SessionEnded { .. } | TokenError::AccountChanged => {
-            ends_with(Exit::NotLoggedIn, LOGIN_HINT)
-        }
+        TokenError::NotLoggedIn
+        | TokenError::SessionEnded { .. }
+        | TokenError::NotRenewable
+        | TokenError::AccountChanged => ends_with(Exit::NotLoggedIn, LOGIN_HINT),
         TokenError::Unavailable { retry_after: Some(wait), .. } if !wait.is_zero() => {
             ends_with(Exit::Unreachable, format!("the session stands; try again in {} s", wait.as_secs().max(1)))
         }

@@ -139,3 +139,38 @@ async fn a_clock_a_day_ahead_costs_one_refresh() {
     }
     world.expect_no_call().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_refresh_that_failed_does_not_make_the_next_refusal_final() {
+    let mut world = World::new();
+    let gate = world.process();
+    let used = gate.snapshot().generation;
+    let revoked = refused(&gate, used).await;
+    world.call().await.be_away(None);
+    assert!(matches!(*revoked.await.unwrap().unwrap_err(), TokenError::Unavailable { .. }));
+    tokio::time::advance(Duration::from_secs(2)).await;
+    let again = refused(&gate, used).await;
+    world.call().await.succeed();
+    assert_eq!(again.await.unwrap().unwrap().generation, used.next());
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_refresh_token_a_refusal_of_a_fresh_token_stands_and_nothing_is_cleared() {
+    let mut world = World::new();
+    let gate = world.process();
+    let used = gate.snapshot().generation;
+    let waiter = refused(&gate, used).await;
+    world.call().await.fail(crate::gate::RenewalError::NothingToRedeem);
+    assert!(matches!(*waiter.await.unwrap().unwrap_err(), TokenError::RefusalStands));
+    assert!(world.stored().is_some());
+    // At its end by the clock it is over for now, but not for good.
+    tokio::time::advance(LIFETIME).await;
+    let waiter = started({
+        let gate = gate.clone();
+        async move { gate.current().await }
+    })
+    .await;
+    world.call().await.fail(crate::gate::RenewalError::NothingToRedeem);
+    assert!(matches!(*waiter.await.unwrap().unwrap_err(), TokenError::NotRenewable));
+    assert!(world.stored().is_some() && world.stamp().unwrap().ended.is_none());
+}

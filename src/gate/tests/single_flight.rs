@@ -119,6 +119,19 @@ async fn long_work_refreshes_in_the_background_while_all_use_the_live_token() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn nobody_waits_in_long_work_also_with_a_token_of_fifteen_minutes() {
+    let mut world = World::new();
+    let gate = world.process();
+    let asked = started(async move { gate.refresh_now(crate::token::Generation::FIRST).await }).await;
+    world.call().await.succeed_for(Duration::from_mins(15));
+    asked.await.unwrap().unwrap();
+    let gate = world.process_for(Work::Long);
+    tokio::time::advance(Duration::from_secs(15 * 60 - 30)).await;
+    assert_eq!(gate.current().await.unwrap().generation.number(), 2);
+    world.call().await.succeed();
+}
+
+#[tokio::test(start_paused = true)]
 async fn short_work_leaves_a_token_that_still_lives_alone() {
     let mut world = World::new();
     let gate = world.process_for(Work::Short);
