@@ -14,7 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 use reqwest::{Client, Method, Response, StatusCode};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 use tracing::debug;
 use url::Url;
 
@@ -40,7 +40,7 @@ pub struct Request {
     pub url: Url,
     /// Headers beside `Authorization`, which is the session's.
     pub headers: HeaderMap,
-    /// How long it may take in all, refreshes and the answer's head included.
+    /// How long it may take in all, refreshes and the whole answer included.
     pub timeout: Option<Duration>,
 }
 
@@ -55,12 +55,20 @@ pub struct Answer {
     pub generation: Generation,
     /// Why a refusal was not followed by a(nother) refresh, if it is one.
     pub refusal: Option<FinalRefusal>,
+    /// When the request's time is over, and how long that was in all; the body is part of it.
+    deadline: Option<(Instant, Duration)>,
 }
 
 impl Answer {
     /// Returns the next piece of the body, or `None` at its end.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, SendError> {
-        let chunk = self.response.chunk().await;
+        let chunk = match self.deadline {
+            Some((end, bound)) => timeout_at(end, self.response.chunk()).await.map_err(|_| SendError::TimedOut {
+                origin: self.response.url().origin().ascii_serialization(),
+                bound,
+            })?,
+            None => self.response.chunk().await,
+        };
         chunk.map_err(|cause| network_error(self.response.url(), cause))
     }
 }
@@ -125,13 +133,15 @@ impl Session {
         if request.url.origin() != self.server.origin() {
             return Err(SendError::WrongOrigin(request.url.origin().ascii_serialization()));
         }
-        match request.timeout {
-            // Dropping the work does not drop a refresh that it waits for: that runs in a task of its own.
-            Some(bound) => timeout(bound, self.send_untimed(request))
-                .await
-                .unwrap_or_else(|_| Err(SendError::TimedOut { origin: self.server.origin_text(), bound })),
-            None => self.send_untimed(request).await,
-        }
+        let Some(bound) = request.timeout else {
+            return self.send_untimed(request).await;
+        };
+        let end = Instant::now() + bound;
+        // Dropping the work does not drop a refresh that it waits for: that runs in a task of its own.
+        let answer = timeout_at(end, self.send_untimed(request)).await;
+        let answer =
+            answer.unwrap_or_else(|_| Err(SendError::TimedOut { origin: self.server.origin_text(), bound }))?;
+        Ok(Answer { deadline: Some((end, bound)), ..answer })
     }
 
     async fn send_untimed(&self, request: &Request) -> Result<Answer, SendError> {
@@ -139,18 +149,18 @@ impl Session {
         let response = self.attempt(request, &tokens).await?;
         let generation = tokens.generation;
         if !is_refusal(&response) {
-            return Ok(Answer { response, retried: false, generation, refusal: None });
+            return Ok(Answer { response, retried: false, generation, refusal: None, deadline: None });
         }
         if lacks_scope(&response) {
             let refusal = Some(FinalRefusal::InsufficientScope);
-            return Ok(Answer { response, retried: false, generation, refusal });
+            return Ok(Answer { response, retried: false, generation, refusal, deadline: None });
         }
         debug!(status = response.status().as_u16(), generation = generation.number(), "refused");
         let newer = match self.gate.refresh_after(generation).await {
             Ok(newer) => newer,
             Err(error) if matches!(*error, TokenError::RefusalStands) => {
                 let refusal = Some(FinalRefusal::FreshToken);
-                return Ok(Answer { response, retried: false, generation, refusal });
+                return Ok(Answer { response, retried: false, generation, refusal, deadline: None });
             }
             Err(error) => return Err(error.into()),
         };
@@ -160,7 +170,7 @@ impl Session {
             response if lacks_scope(response) => Some(FinalRefusal::InsufficientScope),
             _ => Some(FinalRefusal::FreshToken),
         };
-        Ok(Answer { response, retried: true, generation: newer.generation, refusal })
+        Ok(Answer { response, retried: true, generation: newer.generation, refusal, deadline: None })
     }
 
     async fn attempt(&self, request: &Request, tokens: &TokenSet) -> Result<Response, SendError> {
