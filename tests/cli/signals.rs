@@ -1,8 +1,11 @@
 //! Being asked to stop.
 
+use std::process::Stdio;
+use std::time::Duration;
+
 use rustix::process::Signal;
 
-use crate::support::{Answer, Cli, Endpoint, Running};
+use crate::support::{Answer, Cli, Endpoint, Running, eventually};
 
 /// A process that is in the middle of a refresh, the refresh, and whose it is.
 fn in_a_refresh(endpoint: &Endpoint, arguments: &[&str]) -> (Cli, Running, crate::support::Call) {
@@ -80,8 +83,33 @@ fn a_timeout_in_a_refresh_waits_until_it_is_saved() {
     let endpoint = Endpoint::start();
     let (cli, process, refresh) = in_a_refresh(&endpoint, &["get", "/x", "--timeout", "50ms"]);
     // Its message comes before the process waits; so nothing tells when the time is over but the time itself.
-    std::thread::sleep(std::time::Duration::from_millis(100));
+    std::thread::sleep(Duration::from_millis(100));
     refresh.reply(Answer::tokens("access-2", "refresh-2", 900.0));
     process.finish().expect(6);
     assert_eq!(cli.run(&["token"]).expect(0).text(), "access-2\n");
+}
+
+#[test]
+fn the_first_signal_while_only_the_refresh_is_waited_for_does_not_cut_it_off() {
+    let endpoint = Endpoint::start();
+    let (cli, process, refresh) = in_a_refresh(&endpoint, &["get", "/x", "--timeout", "100ms"]);
+    // It is the program's own clock that has to move on: past the time of the request.
+    std::thread::sleep(Duration::from_millis(400));
+    process.signal(Signal::INT);
+    refresh.reply(Answer::tokens("access-2", "refresh-2", 900.0));
+    process.finish().expect(130);
+    assert_eq!(cli.run(&["token"]).expect(0).text(), "access-2\n");
+}
+
+#[test]
+fn a_signal_ends_a_login_that_waits_for_its_password() {
+    let endpoint = Endpoint::start();
+    let cli = Cli::new(&endpoint.url);
+    let mut login = cli.command_of(env!("CARGO_BIN_EXE_authcli"));
+    // A pipe that stays open, and that nothing comes through.
+    login.args(["login", "-u", "admin", "--password-stdin"]).stdin(Stdio::piped());
+    let login = Running::start(login);
+    eventually("the server is looked for", || endpoint.connections() > 0);
+    login.signal(Signal::TERM);
+    login.finish().expect(143);
 }
