@@ -39,7 +39,7 @@ pub(crate) struct Global {
     /// Where `login` keeps the tokens [env: AUTHCLI_STORE] [default: keyring] [values: keyring, file]
     #[arg(long, global = true, value_name = "STORE")]
     pub(crate) store: Option<StoreKind>,
-    /// Show requests, answers and what the refresh gate decides, never a secret; twice for more
+    /// Show requests, answers and what the refresh gate decides, never a secret
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub(crate) verbose: u8,
     /// Say nothing on stderr but errors
