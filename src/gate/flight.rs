@@ -230,10 +230,7 @@ async fn keep(
         return flown;
     }
     let stamp = Stamp { refused_at, ..Stamp::of(&tokens) };
-    if let Err(error) = ports.rendezvous.set_stamp(&held, &stamp).await {
-        // The tokens are safe; without the stamp other processes merely read the store once more.
-        debug!(%error, "could not write the stamp");
-    }
+    tell_others(ports, &held, &stamp).await;
     debug!(generation = tokens.generation.number(), "refreshed");
     let mut flown = Flown { source: Some(Source::Renewed), ..Flown::with(Ok(Arc::new(tokens))) };
     flown.arrival.refused_at = refused_at;
@@ -252,6 +249,7 @@ async fn refused_or_failed(
     stamp.renewing = None;
     let (what, retry_after, error) = match error {
         RenewalError::NothingToRedeem => {
+            tell_others(ports, &held, &stamp).await;
             return Flown::failed(if doubted { TokenError::RefusalStands } else { TokenError::NotRenewable });
         }
         RenewalError::SessionEnded { reason } => return ended(ports, held, from, stamp, reason, now).await,
@@ -262,9 +260,7 @@ async fn refused_or_failed(
     };
     let memory = stamp::failure_memory(retry_after, now);
     stamp.failure = Some(Failure { generation: from.generation, at: now, until: memory.end, what });
-    if let Err(error) = ports.rendezvous.set_stamp(&held, &stamp).await {
-        debug!(%error, "could not write the stamp");
-    }
+    tell_others(ports, &held, &stamp).await;
     let mut flown = Flown::failed(error);
     flown.arrival.remember = Some(memory);
     flown
@@ -291,6 +287,13 @@ async fn ended(ports: &Ports, held: Held, from: &TokenSet, mut stamp: Stamp, rea
         debug!(%error, "could not clear the ended session");
     }
     Flown::failed(TokenError::SessionEnded { reason, since: None })
+}
+
+/// Writes the stamp where its loss is no failure: what it tells is in the store too, or only saves others some work.
+async fn tell_others(ports: &Ports, held: &Held, stamp: &Stamp) {
+    if let Err(error) = ports.rendezvous.set_stamp(held, stamp).await {
+        debug!(%error, "could not write the stamp");
+    }
 }
 
 fn unsaved(held: Held, tokens: TokenSet, error: TokenError) -> Flown {

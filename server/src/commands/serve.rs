@@ -107,9 +107,11 @@ impl Signals {
     async fn next(&mut self) {
         std::future::poll_fn(|context| {
             // All are polled each time, so that each can wake us.
-            let come =
-                self.listeners.iter_mut().filter_map(|listener| listener.poll_recv(context).is_ready().then_some(()));
-            if come.count() > 0 { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+            let mut come = false;
+            for listener in &mut self.listeners {
+                come |= listener.poll_recv(context).is_ready();
+            }
+            if come { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
         })
         .await;
     }

@@ -173,4 +173,5 @@ async fn without_a_refresh_token_a_refusal_of_a_fresh_token_stands_and_nothing_i
     world.call().await.fail(crate::gate::RenewalError::NothingToRedeem);
     assert!(matches!(*waiter.await.unwrap().unwrap_err(), TokenError::NotRenewable));
     assert!(world.stored().is_some() && world.stamp().unwrap().ended.is_none());
+    assert!(world.stamp().unwrap().renewing.is_none(), "nothing is under way any more");
 }
