@@ -131,7 +131,7 @@ impl Credential {
         if stored.session != known.session {
             return Ok(());
         }
-        let ended = Some(Ended { at: now, how: Ending::LoggedOut });
+        let ended = Some(Ended { at: now, how: Ending::LoggedOut, interrupted_at: None });
         self.rendezvous.set_stamp(&held, &Stamp { ended, ..Stamp::of(&stored) }).await?;
         Ok(self.store.clear(&held).await?)
     }

@@ -17,13 +17,15 @@ pub enum TokenError {
     #[error("not logged in")]
     NotLoggedIn,
 
-    /// The server refused to renew the session, now or earlier. Log in again; nothing else helps.
+    /// The server refused to renew the session, now or earlier, or somebody logged out. Log in again; nothing else
+    /// helps.
     #[error("the session has ended: {reason}")]
     SessionEnded {
-        /// What the server said, or when it was said.
+        /// What the server said, or that it was a logout.
         reason: String,
-        /// When it was refused.
-        since: Option<Timestamp>,
+        /// Set where the refusal has its likely cause in a refresh that was cut off.
+        #[source]
+        interrupted: Option<Interrupted>,
     },
 
     /// The server gave no refresh token, and the access token is at its end by the local clock. Log in again.
@@ -90,6 +92,16 @@ pub enum TokenError {
     FlightLost,
 }
 
+/// A refresh was sent, and its answer never arrived or was never saved: the process was killed, or the connection broke.
+/// A server that knows no `Idempotency-Key` may have replaced the refresh token all the same, and then nobody has the
+/// new one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a refresh that began at {} was interrupted before its answer was saved", .began_at.strftime("%Y-%m-%dT%H:%M:%SZ"))]
+pub struct Interrupted {
+    /// When that refresh began, on the local clock.
+    pub began_at: Timestamp,
+}
+
 impl TokenError {
     /// Returns whether the old token may still be used while it lives: the session stands, only its renewal failed.
     pub fn leaves_session_usable(&self) -> bool {
@@ -116,9 +128,11 @@ pub enum StoreError {
     /// The keyring did not answer in time. It may be locked or hung.
     #[error("the OS keyring did not answer within {} s", .0.as_secs())]
     KeyringSilent(Duration),
-    /// The keyring says that there is no entry, though one was saved and nobody logged out. A keyring that was never
+    /// The store says that there is no entry, though one was saved and nobody logged out. A keyring that was never
     /// unlocked, or another one than at login, says so too. Unlock it, or log in again.
-    #[error("the OS keyring shows no entry for this login, though one was saved; it may be locked")]
+    #[error(
+        "the token store shows no entry for this login, though one was saved; a keyring that is locked says so too"
+    )]
     EntryMissing,
     /// The keyring answered with an error.
     #[error("could not {action} the keyring entry")]

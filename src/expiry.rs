@@ -108,9 +108,11 @@ pub fn remaining(received_at: Timestamp, lifetime: Lifetime, now: Timestamp) -> 
 }
 
 /// Returns whether a refusal at `now` can be put down to the token's age. JWT lifetimes are counted one second short
-/// here, because many issuers round down to whole seconds.
+/// here, because many issuers round down to whole seconds; but a token in the first half of its life is never old.
 pub fn refusal_means_expiry(received_at: Timestamp, lifetime: Lifetime, now: Timestamp) -> bool {
-    remaining(received_at, lifetime, now).is_some_and(|remaining| remaining <= lifetime.leeway().max(WHOLE_SECONDS))
+    let Some(remaining) = remaining(received_at, lifetime, now) else { return false };
+    let half = lifetime.duration().unwrap_or_default() / 2;
+    remaining <= lifetime.leeway().max(WHOLE_SECONDS.min(half))
 }
 
 /// Returns the time since `received_at`, or `None` if that lies in the future.
@@ -184,6 +186,14 @@ mod tests {
         assert!(!refusal_means_expiry(at(0), lifetime, at(999)));
         assert!(refusal_means_expiry(at(0), lifetime, at(1_000)));
         assert!(!refusal_means_expiry(at(0), Lifetime::UNKNOWN, at(1_000_000)));
+    }
+
+    #[test]
+    fn a_refusal_in_the_first_half_of_a_short_life_does_not() {
+        // Otherwise a server that refuses all such tokens would cost a refresh a request.
+        let lifetime = Lifetime::of(Duration::from_secs(1));
+        assert!(!refusal_means_expiry(at(0), lifetime, at(499)));
+        assert!(refusal_means_expiry(at(0), lifetime, at(500)));
     }
 
     proptest! {

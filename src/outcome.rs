@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use authcli::error::TokenError;
+use authcli::error::{Interrupted, TokenError};
 use authcli::renewal::RenewalFault;
 
 /// How the program ends.
@@ -83,7 +83,12 @@ pub(crate) enum NotLoggedIn {
     #[error("not logged in")]
     Nowhere { profile: String },
     #[error("the session has ended: {reason}")]
-    Ended { profile: String, reason: String },
+    Ended {
+        profile: String,
+        reason: String,
+        #[source]
+        interrupted: Option<Interrupted>,
+    },
     #[error("not logged in at {wanted}; this profile is for {bound}")]
     OtherServer { wanted: String, bound: String },
 }

@@ -140,10 +140,16 @@ impl Context {
         let Some(stamp) = credential.stamp().await else {
             return self.not_logged_in();
         };
-        match stamp.ended.map(|ended| ended.how) {
-            Some(Ending::Refused(reason)) => NotLoggedIn::Ended { profile: self.profile_name.clone(), reason }.into(),
-            None if kind == StoreKind::Keyring => StoreError::EntryMissing.into(),
-            Some(Ending::LoggedOut) | None => self.not_logged_in(),
+        let Some(ended) = stamp.ended else {
+            // A file that is gone was removed by somebody who can; a keyring without the entry may be locked.
+            return if kind == StoreKind::Keyring { StoreError::EntryMissing.into() } else { self.not_logged_in() };
+        };
+        let interrupted = ended.interrupted();
+        match ended.how {
+            Ending::Refused(reason) => {
+                NotLoggedIn::Ended { profile: self.profile_name.clone(), reason, interrupted }.into()
+            }
+            Ending::LoggedOut => self.not_logged_in(),
         }
     }
 

@@ -41,6 +41,11 @@ impl Want {
         }
     }
 
+    /// Returns whether tokens of `generation` are no answer to this, whatever the clock says of them.
+    pub(crate) fn rules_out(self, generation: Generation) -> bool {
+        matches!(self, Self::AfterRefusal(old) | Self::Newer(old) if generation <= old)
+    }
+
     /// Returns whether a refresh of `tokens` for this would answer a refusal that the token's age does not explain.
     /// Such refreshes are rationed: see [`refusal_stands`].
     pub(crate) fn doubts_fresh_token(self, tokens: &TokenSet, now: Timestamp) -> bool {
@@ -86,10 +91,13 @@ pub(crate) fn plan(
 ) -> Plan {
     let stamp = stamp.filter(|stamp| stamp.session == memory.session);
     if let Some(ended) = stamp.and_then(|stamp| stamp.ended.as_ref()) {
-        return Plan::Fail(TokenError::SessionEnded { reason: ended.how.to_string(), since: Some(ended.at) });
+        let (reason, interrupted) = (ended.how.to_string(), ended.interrupted());
+        return Plan::Fail(TokenError::SessionEnded { reason, interrupted });
     }
     let Some(stored) = stored else {
-        return Plan::Reread(TokenError::NotLoggedIn);
+        // A logout leaves its word in the stamp, so this is none: the store does not show what was saved.
+        let missing = stamp.map(|_| StoreError::EntryMissing.into());
+        return Plan::Reread(missing.unwrap_or(TokenError::NotLoggedIn));
     };
     if stored.session != memory.session {
         return Plan::Fail(TokenError::AccountChanged);

@@ -47,22 +47,20 @@ pub(super) enum Source {
 
 /// New tokens that the store did not take. They are the only good ones left, so the lock is not let go.
 pub(super) struct Unsaved {
-    pub(super) held: Held,
-    pub(super) tokens: Arc<TokenSet>,
+    held: Held,
+    tokens: Arc<TokenSet>,
+    refused_at: Option<Timestamp>,
     pub(super) error: Arc<TokenError>,
 }
 
 impl Unsaved {
     /// Tries again to save; gives back the lock that was held for it.
     pub(super) async fn save(self, ports: &Ports) -> Result<Held, Self> {
-        let saved = async {
-            ports.store.save(&self.held, &self.tokens).await?;
-            ports.rendezvous.set_stamp(&self.held, &Stamp::of(&self.tokens)).await
-        };
-        match saved.await {
-            Ok(()) => Ok(self.held),
-            Err(error) => Err(Self { error: Arc::new(error.into()), ..self }),
+        if let Err(error) = ports.store.save(&self.held, &self.tokens).await {
+            return Err(Self { error: Arc::new(error.into()), ..self });
         }
+        tell_others(ports, &self.held, &Stamp { refused_at: self.refused_at, ..Stamp::of(&self.tokens) }).await;
+        Ok(self.held)
     }
 }
 
@@ -117,9 +115,9 @@ pub(super) async fn fly(
             return flown;
         }
     };
-    let stamp = stamp.and_then(|stamp| stamp.about(memory)).unwrap_or_else(|| Stamp::of(&from));
+    let stamp = stamp.and_then(|stamp| stamp.about(memory)).unwrap_or_else(|| Stamp::of(&from)).caught_up_with(&from);
     if save_first && let Err(error) = ports.store.save(&held, &from).await {
-        return unsaved(held, from, error.into());
+        return unsaved(held, from, stamp.refused_at, error.into());
     }
     renew(ports, held, from, stamp, want).await
 }
@@ -195,7 +193,10 @@ async fn renew(ports: &Ports, held: Held, from: TokenSet, mut stamp: Stamp, want
             return Flown::failed(TokenError::Misconfigured { cause: Arc::new(missing) });
         }
     };
-    stamp.renewing = Some(Renewing { pid: std::process::id(), since: started });
+    let left_behind = stamp.renewing.take();
+    // The first of several tries whose outcome nobody knows is the one that may have spent the token.
+    let since = left_behind.as_ref().map_or(started, |earlier| earlier.since);
+    stamp.renewing = Some(Renewing { pid: std::process::id(), since });
     let ready = async {
         ports.store.prove_writable(&held).await?;
         ports.rendezvous.set_stamp(&held, &stamp).await
@@ -205,11 +206,16 @@ async fn renew(ports: &Ports, held: Held, from: TokenSet, mut stamp: Stamp, want
     }
     let answer = match timeout(RENEWAL_BOUND, ports.renewal.renew(&from)).await {
         Ok(answer) => answer,
-        Err(_) => Err(RenewalError::Transient { cause: Arc::new(TimedOut), retry_after: None }),
+        Err(_) => Err(RenewalError::Transient { cause: Arc::new(TimedOut), retry_after: None, unanswered: true }),
     };
     match answer {
         Ok(issued) => keep(ports, held, &from, issued, refused_at, next_key).await,
-        Err(error) => refused_or_failed(ports, held, &from, stamp, doubted, error).await,
+        Err(error) => {
+            if !leaves_doubt(&error) {
+                stamp.renewing = left_behind;
+            }
+            refused_or_failed(ports, held, &from, stamp, doubted, error).await
+        }
     }
 }
 
@@ -224,7 +230,7 @@ async fn keep(
 ) -> Flown {
     let tokens = from.succeeded_by(issued, ports.clock.now(), next_key);
     if let Err(error) = ports.store.save(&held, &tokens).await {
-        let mut flown = unsaved(held, tokens, error.into());
+        let mut flown = unsaved(held, tokens, refused_at, error.into());
         flown.source = Some(Source::Renewed);
         flown.arrival.refused_at = refused_at;
         return flown;
@@ -237,6 +243,15 @@ async fn keep(
     flown
 }
 
+/// Returns whether nobody knows what the server did at this renewal.
+fn leaves_doubt(error: &RenewalError) -> bool {
+    match error {
+        RenewalError::SessionEnded { unanswered, .. } | RenewalError::Transient { unanswered, .. } => *unanswered,
+        RenewalError::NothingToRedeem | RenewalError::Misconfigured { .. } => false,
+    }
+}
+
+/// `stamp.renewing` tells of a try whose outcome is unknown, if there was one.
 async fn refused_or_failed(
     ports: &Ports,
     held: Held,
@@ -246,14 +261,13 @@ async fn refused_or_failed(
     error: RenewalError,
 ) -> Flown {
     let now = ports.clock.now();
-    stamp.renewing = None;
     let (what, retry_after, error) = match error {
         RenewalError::NothingToRedeem => {
             tell_others(ports, &held, &stamp).await;
             return Flown::failed(if doubted { TokenError::RefusalStands } else { TokenError::NotRenewable });
         }
-        RenewalError::SessionEnded { reason } => return ended(ports, held, from, stamp, reason, now).await,
-        RenewalError::Transient { cause, retry_after } => {
+        RenewalError::SessionEnded { reason, .. } => return ended(ports, held, from, stamp, reason, now).await,
+        RenewalError::Transient { cause, retry_after, .. } => {
             (cause.to_string(), retry_after, TokenError::Unavailable { cause, retry_after })
         }
         RenewalError::Misconfigured { cause } => (cause.to_string(), None, TokenError::Misconfigured { cause }),
@@ -269,16 +283,19 @@ async fn refused_or_failed(
 /// The server refused to renew. Another process may have renewed all the same (one that shares the store but not the
 /// lock): then its tokens stand. Only if the very save that was refused is still there is it cleared.
 async fn ended(ports: &Ports, held: Held, from: &TokenSet, mut stamp: Stamp, reason: String, now: Timestamp) -> Flown {
+    let interrupted_at = stamp.renewing.take().map(|renewing| renewing.since);
+    let ended = Ended { at: now, how: Ending::Refused(reason.clone()), interrupted_at };
+    let error = TokenError::SessionEnded { reason, interrupted: ended.interrupted() };
     match ports.store.load().await {
         Ok(Some(stored)) if stored.is_newer_than(from) => return Flown::adopted(stored),
         Ok(Some(stored)) if stored.is_same_save(from) => {}
         Ok(Some(_)) => return Flown::failed(TokenError::AccountChanged),
-        Ok(None) => return Flown::failed(TokenError::SessionEnded { reason, since: None }),
+        Ok(None) => return Flown::failed(error),
         Err(error) => return Flown::failed(error.into()),
     }
-    debug!(%reason, "the session has ended");
+    debug!(%error, "the server has ended the session");
     // The tombstone first: a crash between the two leaves an entry that nobody tries to renew.
-    stamp.ended = Some(Ended { at: now, how: Ending::Refused(reason.clone()) });
+    stamp.ended = Some(ended);
     let cleared = async {
         ports.rendezvous.set_stamp(&held, &stamp).await?;
         ports.store.clear(&held).await
@@ -286,7 +303,7 @@ async fn ended(ports: &Ports, held: Held, from: &TokenSet, mut stamp: Stamp, rea
     if let Err(error) = cleared.await {
         debug!(%error, "could not clear the ended session");
     }
-    Flown::failed(TokenError::SessionEnded { reason, since: None })
+    Flown::failed(error)
 }
 
 /// Writes the stamp where its loss is no failure: what it tells is in the store too, or only saves others some work.
@@ -296,10 +313,10 @@ async fn tell_others(ports: &Ports, held: &Held, stamp: &Stamp) {
     }
 }
 
-fn unsaved(held: Held, tokens: TokenSet, error: TokenError) -> Flown {
+fn unsaved(held: Held, tokens: TokenSet, refused_at: Option<Timestamp>, error: TokenError) -> Flown {
     debug!(generation = tokens.generation.number(), %error, "the new tokens could not be saved");
     let tokens = Arc::new(tokens);
-    let unsaved = Unsaved { held, tokens: Arc::clone(&tokens), error: Arc::new(error) };
+    let unsaved = Unsaved { held, tokens: Arc::clone(&tokens), refused_at, error: Arc::new(error) };
     Flown { unsaved: Some(unsaved), ..Flown::with(Ok(tokens)) }
 }
 

@@ -17,6 +17,7 @@
 //! It knows no HTTP, no keyring, no files: those come as [ports](Ports). It does not judge answers; whoever sent the
 //! request says that it was refused.
 
+mod ahead;
 mod core;
 mod decide;
 mod flight;
@@ -45,6 +46,9 @@ use crate::token::{Generation, TokenSet};
 
 /// How long after a failed save the next one is tried.
 const SAVE_AGAIN_AFTER: Duration = Duration::from_secs(1);
+/// How many flights somebody waits for who gets nothing new from them. One is enough but for a clock that is set back
+/// again and again.
+const FLIGHTS_JOINED: u32 = 3;
 
 /// What a gate works with.
 pub struct Ports {
@@ -63,8 +67,8 @@ pub struct Ports {
 pub enum Work {
     /// A call or two: tokens are renewed when they are at their end.
     Short,
-    /// Many calls over a while: tokens are renewed in the background in the last quarter of their life, so that no call
-    /// waits.
+    /// Many calls over a while: one task renews the tokens in the background in the last quarter of their life, for as
+    /// long as the gate is there, so that no call waits.
     Long,
 }
 
@@ -111,7 +115,11 @@ impl RefreshGate {
             refreshes: AtomicU64::new(0),
             adoptions: AtomicU64::new(0),
         };
-        Self { shared: Arc::new(shared) }
+        let shared = Arc::new(shared);
+        if work == Work::Long {
+            tokio::spawn(ahead::keep_ahead(Arc::downgrade(&shared)));
+        }
+        Self { shared }
     }
 
     /// Returns tokens that the clock does not call stale, renewing them first if it must.
@@ -122,9 +130,6 @@ impl RefreshGate {
         let now = self.now();
         let current = self.shared.core.current();
         if self.is_usable(&current, now) {
-            if self.shared.work == Work::Long && !Want::Ahead.is_met_by(&current, now) {
-                self.renew_ahead(now);
-            }
             return Ok(Arc::clone(&current));
         }
         drop(current);
@@ -189,28 +194,22 @@ impl RefreshGate {
     }
 
     async fn obtain(&self, want: Want, now: Timestamp) -> Outcome {
-        match self.shared.core.ask(want, now) {
-            Step::Use(tokens) => Ok(tokens),
-            Step::Fail(error) => Err(error),
-            Step::Wait(landing) => landing.outcome().await,
-            Step::Fly(takeoff) => self.take_off(takeoff, want).outcome().await,
+        let mut now = now;
+        for _ in 0..FLIGHTS_JOINED {
+            let tokens = match self.shared.core.ask(want, now) {
+                Step::Use(tokens) => return Ok(tokens),
+                Step::Fail(error) => return Err(error),
+                Step::Wait(landing) => landing.outcome().await?,
+                Step::Fly(takeoff) => self.shared.take_off(takeoff, want).outcome().await?,
+            };
+            // Who set out for another reason may come back with the old tokens: the clock was set back under way, and they
+            // are fresh again. Whoever was refused with them asks anew.
+            if !want.rules_out(tokens.generation) {
+                return Ok(tokens);
+            }
+            now = self.now();
         }
-    }
-
-    /// Starts a flight that nobody waits for. What it fails at is remembered, so it is not tried at every call.
-    fn renew_ahead(&self, now: Timestamp) {
-        if let Step::Fly(takeoff) = self.shared.core.ask(Want::Ahead, now) {
-            self.take_off(takeoff, Want::Ahead);
-        }
-    }
-
-    /// Spawns the flight: it belongs to nobody's request, so nobody's cancellation can end it between the server's
-    /// answer and the save.
-    fn take_off(&self, takeoff: Takeoff, want: Want) -> Landing {
-        let landing = takeoff.landing();
-        let shared = Arc::clone(&self.shared);
-        tokio::spawn(async move { shared.fly(takeoff, want).await });
-        landing
+        Err(Arc::new(TokenError::RefusalStands))
     }
 
     fn old_token_while_alive(&self, error: Arc<TokenError>) -> Outcome {
@@ -225,6 +224,15 @@ impl RefreshGate {
 }
 
 impl Shared {
+    /// Spawns the flight: it belongs to nobody's request, so nobody's cancellation can end it between the server's
+    /// answer and the save.
+    fn take_off(self: &Arc<Self>, takeoff: Takeoff, want: Want) -> Landing {
+        let landing = takeoff.landing();
+        let shared = Arc::clone(self);
+        tokio::spawn(async move { shared.fly(takeoff, want).await });
+        landing
+    }
+
     async fn fly(self: &Arc<Self>, takeoff: Takeoff, want: Want) {
         let mut parked = self.parked.lock().await;
         let memory = Arc::clone(takeoff.replaces());

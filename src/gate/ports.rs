@@ -62,6 +62,9 @@ pub enum RenewalError {
     SessionEnded {
         /// What the server said, fit to be shown.
         reason: String,
+        /// Whether an earlier try of this renewal was sent and got no answer: the server may have done then what it
+        /// refuses now.
+        unanswered: bool,
     },
     /// There is no refresh token to redeem. That is no refusal: nobody was asked, and the access token may live on.
     NothingToRedeem,
@@ -71,6 +74,8 @@ pub enum RenewalError {
         cause: Cause,
         /// How long the server asked to be left alone.
         retry_after: Option<Duration>,
+        /// Whether a try was sent and got no usable answer: the server may have renewed all the same.
+        unanswered: bool,
     },
     /// The endpoint is not what it is taken for: the session stands, but asking again will not help.
     Misconfigured {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::error::Interrupted;
 use crate::token::{Generation, SessionId, TokenSet};
 
 /// Failures are remembered at least this long, so that a crowd that failed together does not ask again at once.
@@ -28,7 +29,8 @@ pub struct Stamp {
     /// When a refusal of a fresh token last caused a refresh.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused_at: Option<Timestamp>,
-    /// Set while a renewal is under way; left behind by a process that was killed in one.
+    /// Set while a renewal of this generation is under way, and left behind where nobody knows what it came to: its
+    /// process was killed, or its answer was lost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub renewing: Option<Renewing>,
     /// Set when the session is over: nobody needs to ask the server again.
@@ -49,12 +51,12 @@ pub struct Failure {
     pub what: String,
 }
 
-/// A renewal under way.
+/// A renewal under way, or one that nobody knows the outcome of.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Renewing {
-    /// Which process is at it.
+    /// Which process was at it last.
     pub pid: u32,
-    /// Since when.
+    /// Since when: the first of all tries whose outcome is unknown.
     pub since: Timestamp,
 }
 
@@ -65,6 +67,16 @@ pub struct Ended {
     pub at: Timestamp,
     /// How.
     pub how: Ending,
+    /// When a refresh began that was interrupted, and is the likely cause.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interrupted_at: Option<Timestamp>,
+}
+
+impl Ended {
+    /// Returns the interrupted refresh that is the likely cause, for messages.
+    pub fn interrupted(&self) -> Option<Interrupted> {
+        self.interrupted_at.map(|began_at| Interrupted { began_at })
+    }
 }
 
 /// How a session ended.
@@ -102,6 +114,15 @@ impl Stamp {
     /// Returns this stamp if it is about the session of `tokens`.
     pub fn about(self, tokens: &TokenSet) -> Option<Self> {
         Some(self).filter(|stamp| stamp.session == tokens.session)
+    }
+
+    /// Returns what this stamp tells of `tokens`, which were just read. A process that was killed between its save and its
+    /// stamp leaves a stamp of the generation before: that one's failures and renewals are over.
+    pub(super) fn caught_up_with(self, tokens: &TokenSet) -> Self {
+        if self.generation == tokens.generation {
+            return self;
+        }
+        Self { refused_at: self.refused_at, ..Self::of(tokens) }
     }
 
     /// Returns the failure that still speaks for a renewal of `generation` at `now`. A failure "in the future" speaks

@@ -92,6 +92,11 @@ impl Answer {
         self.nonsense("no JSON object with an `error` in it")
     }
 
+    /// Returns the fault for an answer with `code` under `error`.
+    pub(super) fn refusal(&self, code: String) -> RenewalFault {
+        RenewalFault::Refused { url: self.url.clone(), status: self.status, code }
+    }
+
     fn nonsense(&self, what: &str) -> RenewalFault {
         RenewalFault::Nonsense { url: self.url.clone(), status: self.status, what: what.to_owned() }
     }

@@ -32,6 +32,16 @@ pub enum RenewalFault {
         /// What.
         status: reqwest::StatusCode,
     },
+    /// The server found fault with this client, not with what it redeemed.
+    #[error("{url} answered {status}: {code}")]
+    Refused {
+        /// Who answered.
+        url: String,
+        /// With which status.
+        status: reqwest::StatusCode,
+        /// The error code (RFC 6749 section 5.2).
+        code: String,
+    },
     /// The answer was not of the form that this kind of server uses.
     #[error("{url} answered {status} with {what}")]
     Nonsense {
@@ -42,4 +52,20 @@ pub enum RenewalFault {
         /// What was wrong with it; never its content.
         what: String,
     },
+}
+
+impl RenewalFault {
+    /// Returns whether the server may have done what it was asked, without anybody here having the result: the answer was
+    /// lost or unreadable.
+    pub(super) fn leaves_doubt(&self) -> bool {
+        match self {
+            Self::NoAnswer { .. } => true,
+            Self::Nonsense { status, .. } => status.is_success(),
+            // A gateway that did not get the server's answer.
+            Self::Status { status, .. } => {
+                matches!(*status, reqwest::StatusCode::BAD_GATEWAY | reqwest::StatusCode::GATEWAY_TIMEOUT)
+            }
+            Self::Unreachable { .. } | Self::Refused { .. } => false,
+        }
+    }
 }

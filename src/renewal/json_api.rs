@@ -162,23 +162,31 @@ impl JsonApi {
             .with_max_times(TRIES - 1)
             .with_jitter()
             .build();
+        let mut unanswered = false;
         loop {
             let result = self.post(&tokens.refresh_endpoint, &body, Some(tokens.attempt_key.expose())).await;
             let (fault, asked) = match result {
                 Ok(answer) => match judge(&answer, refresh_token) {
-                    Verdict::Final(result) => return result,
+                    Verdict::Tokens(issued) => return Ok(issued),
+                    Verdict::Refused(reason) => return Err(RenewalError::SessionEnded { reason, unanswered }),
+                    Verdict::Misconfigured(fault) => {
+                        return Err(RenewalError::Misconfigured { cause: Arc::new(fault) });
+                    }
+                    Verdict::NotNow(fault) => {
+                        let (cause, retry_after) = (Arc::new(fault), answer.retry_after);
+                        return Err(RenewalError::Transient { cause, retry_after, unanswered });
+                    }
                     Verdict::Again(fault) => (fault, answer.retry_after),
                 },
                 Err(fault) => (fault, None),
             };
+            unanswered |= fault.leaves_doubt();
             let pause = pauses.next().map(|pause| pause.max(asked.unwrap_or_default()));
-            match pause.filter(|pause| *pause <= LONGEST_PAUSE) {
-                Some(pause) => {
-                    debug!(%fault, ?pause, "the refresh failed; trying again with the same attempt key");
-                    tokio::time::sleep(pause).await;
-                }
-                None => return Err(RenewalError::Transient { cause: Arc::new(fault), retry_after: asked }),
-            }
+            let Some(pause) = pause.filter(|pause| *pause <= LONGEST_PAUSE) else {
+                return Err(RenewalError::Transient { cause: Arc::new(fault), retry_after: asked, unanswered });
+            };
+            debug!(%fault, ?pause, "the refresh failed; trying again with the same attempt key");
+            tokio::time::sleep(pause).await;
         }
     }
 }
@@ -189,38 +197,46 @@ impl Renewal for JsonApi {
     }
 }
 
+/// What one answer to a refresh comes to.
 enum Verdict {
-    Final(Result<IssuedTokens, RenewalError>),
+    Tokens(IssuedTokens),
+    /// A clear refusal, in the server's words: the session is over.
+    Refused(String),
+    /// The session stands; another try may help, now or later.
     Again(RenewalFault),
+    /// The session stands; another try now would not help.
+    NotNow(RenewalFault),
+    /// The session stands; no try will help until somebody mends something.
+    Misconfigured(RenewalFault),
 }
 
 /// Only a clear refusal ends a session: 400, 401 or 403 with a JSON object that holds `error`. Everything else that is
-/// not a pair of tokens leaves it standing.
+/// not a pair of tokens leaves it standing, and so does an `error` that OAuth 2.0 gives to clients rather than to grants.
 fn judge(answer: &Answer, sent: &Secret) -> Verdict {
     match answer.status {
         StatusCode::OK | StatusCode::CREATED => match answer.tokens() {
-            Ok(tokens) => Verdict::Final(Ok(tokens)),
+            Ok(tokens) => Verdict::Tokens(tokens),
             // Cut off or garbled on the way: the same attempt gets the same tokens.
             Err(fault) => Verdict::Again(fault),
         },
         StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => match answer.error_text(sent) {
-            Some(reason) => Verdict::Final(Err(RenewalError::SessionEnded { reason })),
-            None => Verdict::Final(Err(RenewalError::Transient {
-                cause: Arc::new(answer.unexpected()),
-                retry_after: answer.retry_after,
-            })),
+            Some(code) if blames_the_client(&code) => Verdict::Misconfigured(answer.refusal(code)),
+            Some(reason) => Verdict::Refused(reason),
+            None => Verdict::NotNow(answer.unexpected()),
         },
         // Who limits calls without saying for how long is not called again.
-        StatusCode::TOO_MANY_REQUESTS if answer.retry_after.is_none() => {
-            Verdict::Final(Err(RenewalError::Transient { cause: Arc::new(answer.unexpected()), retry_after: None }))
-        }
+        StatusCode::TOO_MANY_REQUESTS if answer.retry_after.is_none() => Verdict::NotNow(answer.unexpected()),
         status if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
             Verdict::Again(answer.unexpected())
         }
-        status => Verdict::Final(Err(RenewalError::Misconfigured {
-            cause: Arc::new(RenewalFault::Status { url: answer.url.clone(), status }),
-        })),
+        status => Verdict::Misconfigured(RenewalFault::Status { url: answer.url.clone(), status }),
     }
+}
+
+/// The codes of RFC 6749 section 5.2 that say nothing of the grant: the session may well stand.
+fn blames_the_client(code: &str) -> bool {
+    ["invalid_request", "invalid_client", "unauthorized_client", "unsupported_grant_type", "invalid_scope"]
+        .contains(&code)
 }
 
 fn transport_fault(url: &Url, cause: reqwest::Error) -> RenewalFault {

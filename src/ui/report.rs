@@ -175,6 +175,9 @@ fn judge_token(error: &TokenError) -> Verdict {
             Exit::LockBusy,
             "nothing is refreshed without the lock; keep AUTHCLI_CONFIG_DIR on a local file system",
         ),
+        TokenError::Misconfigured { .. } => {
+            ends_with(Exit::Other, "the session stands; if the server has changed, run `authcli login`")
+        }
         TokenError::RefusalStands => ends(Exit::ClientError),
         _ => ends(Exit::Other),
     }

@@ -10,6 +10,7 @@ mod bad_input;
 mod burst;
 mod get;
 mod help;
+mod interrupted;
 mod login;
 mod origin;
 mod peers;

@@ -83,7 +83,7 @@ async fn a_logout_elsewhere_stays_a_logout() {
     let gate = world.process();
     let tokens = world.stored().unwrap();
     world.put(None);
-    let ended = Some(Ended { at: world.now(), how: Ending::LoggedOut });
+    let ended = Some(Ended { at: world.now(), how: Ending::LoggedOut, interrupted_at: None });
     crate::gate::Rendezvous::set_stamp(world.shared(), &world.hold_lock(), &Stamp { ended, ..Stamp::of(&tokens) })
         .await
         .unwrap();
@@ -219,4 +219,22 @@ async fn on_the_way_out_a_flight_that_waits_for_the_lock_gives_up() {
     assert!(matches!(*waiter.await.unwrap().unwrap_err(), TokenError::LockBusy { .. }));
     world.expect_no_call().await;
     drop(held);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_entry_that_vanishes_without_a_logout_ends_no_session() {
+    let mut world = World::new();
+    let gate = world.process();
+    tokio::time::advance(LIFETIME).await;
+    let kept = world.stored();
+    world.put(None);
+    let error = gate.current().await.unwrap_err();
+    assert!(matches!(*error, TokenError::Store(StoreError::EntryMissing)), "{error}");
+    world.expect_no_call().await;
+    // The keyring was unlocked.
+    world.put(kept);
+    tokio::time::advance(Duration::from_secs(2)).await;
+    let waiter = wanting(&gate).await;
+    world.call().await.succeed();
+    waiter.await.unwrap().unwrap();
 }

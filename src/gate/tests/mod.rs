@@ -4,6 +4,8 @@
 
 mod across_processes;
 mod failures;
+mod interrupted;
+mod long_work;
 mod refusals;
 mod single_flight;
 mod world;

@@ -175,3 +175,24 @@ async fn without_a_refresh_token_a_refusal_of_a_fresh_token_stands_and_nothing_i
     assert!(world.stored().is_some() && world.stamp().unwrap().ended.is_none());
     assert!(world.stamp().unwrap().renewing.is_none(), "nothing is under way any more");
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_was_refused_gets_a_newer_token_also_from_a_flight_that_finds_the_old_one_fresh_again() {
+    let mut world = World::new();
+    let gate = world.process();
+    let used = gate.snapshot().generation;
+    tokio::time::advance(LIFETIME).await;
+    let held = world.hold_lock();
+    let stale = started({
+        let gate = gate.clone();
+        async move { gate.current().await }
+    })
+    .await;
+    let refused = refused(&gate, used).await;
+    // While the flight waits for the lock, the clock is set back: the token is fresh again, and nothing to renew.
+    world.set_clock_by(-50_000);
+    drop(held);
+    world.call().await.succeed();
+    assert_eq!(stale.await.unwrap().unwrap().generation, used, "whoever only wanted a fresh one may have it");
+    assert_eq!(refused.await.unwrap().unwrap().generation, used.next());
+}

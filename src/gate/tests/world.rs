@@ -71,11 +71,15 @@ impl Call {
     }
 
     pub(super) fn refuse(self) {
-        self.fail(RenewalError::SessionEnded { reason: "Invalid refresh token".into() });
+        self.fail(RenewalError::SessionEnded { reason: "Invalid refresh token".into(), unanswered: false });
     }
 
     pub(super) fn be_away(self, retry_after: Option<Duration>) {
-        self.fail(RenewalError::Transient { cause: Arc::new(std::io::Error::other("away")), retry_after });
+        self.fail(RenewalError::Transient {
+            cause: Arc::new(std::io::Error::other("away")),
+            retry_after,
+            unanswered: false,
+        });
     }
 
     /// Ends the renewal with a panic inside the flight.
@@ -149,6 +153,12 @@ impl World {
         call.expect("no renewal was asked for").expect("the world keeps a sender")
     }
 
+    /// Returns the renewal that a gate has asked for by now, if any.
+    pub(super) async fn call_by_now(&mut self) -> Option<Call> {
+        settle().await;
+        self.calls.try_recv().ok()
+    }
+
     /// Fails the test if a renewal was asked for that it did not expect.
     pub(super) async fn expect_no_call(&mut self) {
         settle().await;
@@ -169,6 +179,16 @@ impl World {
 
     pub(super) fn stamp(&self) -> Option<Stamp> {
         self.shared.stamp.lock().unwrap().clone()
+    }
+
+    pub(super) fn set_stamp(&self, stamp: Stamp) {
+        *self.shared.stamp.lock().unwrap() = Some(stamp);
+    }
+
+    /// Returns how many gates hold on to this world.
+    pub(super) fn gates_alive(&self) -> usize {
+        // A gate has four ports, all of them this.
+        (Arc::strong_count(&self.shared) - 1) / 4
     }
 
     pub(super) fn fail_saves(&self, times: usize) {

@@ -1,0 +1,58 @@
+//! Background refresh in long work: one task renews the tokens in the last part of their life, while everybody else goes
+//! on using the live one. So nobody waits, however far apart the calls are.
+//!
+//! It goes by the time alone, never by refusals, and ends with its gate.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use super::Shared;
+use super::core::{Landing, Step};
+use super::decide::Want;
+use crate::expiry;
+
+/// Between two looks at the clock at most: it may have been set meanwhile, or a refusal may have brought other tokens.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
+/// Tokens that live for less than this are renewed when they are asked for: a task that renewed them whenever they end
+/// would send more refreshes than there are requests.
+const SHORTEST_LIFETIME: Duration = Duration::from_secs(1);
+
+pub(super) async fn keep_ahead(gate: Weak<Shared>) {
+    let mut pause = Duration::ZERO;
+    loop {
+        sleep(pause).await;
+        // Nothing of the gate is kept over the waits: the task must not keep it alive.
+        let Some(landing) = gate.upgrade().map(|shared| shared.renew_ahead()) else { return };
+        if let Some(landing) = landing {
+            // What it failed at is remembered by the gate, so it is not tried again at once.
+            drop(landing.outcome().await);
+        }
+        let Some(shared) = gate.upgrade() else { return };
+        pause = shared.until_ahead().clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
+    }
+}
+
+impl Shared {
+    /// Starts a flight if the tokens are in the last part of their life, or finds the one in the air.
+    fn renew_ahead(self: &Arc<Self>) -> Option<Landing> {
+        let lifetime = self.core.current().access_lifetime;
+        if lifetime.duration().is_some_and(|lifetime| lifetime < SHORTEST_LIFETIME) {
+            return None;
+        }
+        match self.core.ask(Want::Ahead, self.ports.clock.now()) {
+            Step::Fly(takeoff) => Some(self.take_off(takeoff, Want::Ahead)),
+            Step::Wait(landing) => Some(landing),
+            Step::Use(_) | Step::Fail(_) => None,
+        }
+    }
+
+    /// Returns the time until the tokens are in the last part of their life.
+    fn until_ahead(&self) -> Duration {
+        let current = self.core.current();
+        let left = expiry::remaining(current.received_at, current.access_lifetime, self.ports.clock.now());
+        left.map_or(LONGEST_PAUSE, |left| left.saturating_sub(current.access_lifetime.ahead()))
+    }
+}
