@@ -8,13 +8,14 @@
 //! - The second refusal is final, and so is the first where a newer token would not help: the answer says which
 //!   ([`Answer::refusal`]).
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 use reqwest::{Client, Method, Response, StatusCode};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tracing::debug;
 use url::Url;
 
@@ -22,6 +23,11 @@ use crate::error::TokenError;
 use crate::gate::RefreshGate;
 use crate::http::{ServerUrl, log_request, log_response};
 use crate::token::{Generation, TokenSet};
+
+/// How much of a refused answer is read before the refresh, and for how long. Nearly all are read whole in that, so
+/// their connections are free for the second attempt: with all of them held, a large burst would need twice as many.
+const READ_AHEAD: usize = 64 * 1024;
+const READ_AHEAD_BOUND: Duration = Duration::from_secs(1);
 
 /// A session that requests can be sent in. Cloning is cheap; all clones share one gate.
 #[derive(Clone)]
@@ -44,10 +50,10 @@ pub struct Request {
     pub timeout: Option<Duration>,
 }
 
-/// A final answer, its body not yet read.
+/// A final answer, its body to be read by [`chunk`](Self::chunk).
 #[derive(Debug)]
 pub struct Answer {
-    /// The answer.
+    /// The answer's head.
     pub response: Response,
     /// Whether the request was sent a second time.
     pub retried: bool,
@@ -55,13 +61,29 @@ pub struct Answer {
     pub generation: Generation,
     /// Why a refusal was not followed by a(nother) refresh, if it is one.
     pub refusal: Option<FinalRefusal>,
+    /// What has been read of the body.
+    read_ahead: VecDeque<Result<Bytes, SendError>>,
     /// When the request's time is over, and how long that was in all; the body is part of it.
     deadline: Option<(Instant, Duration)>,
 }
 
 impl Answer {
+    fn new(response: Response, tokens: &TokenSet) -> Self {
+        Self {
+            response,
+            retried: false,
+            generation: tokens.generation,
+            refusal: None,
+            read_ahead: VecDeque::new(),
+            deadline: None,
+        }
+    }
+
     /// Returns the next piece of the body, or `None` at its end.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, SendError> {
+        if let Some(read) = self.read_ahead.pop_front() {
+            return read.map(Some);
+        }
         let chunk = match self.deadline {
             Some((end, bound)) => timeout_at(end, self.response.chunk()).await.map_err(|_| SendError::TimedOut {
                 origin: self.response.url().origin().ascii_serialization(),
@@ -70,6 +92,24 @@ impl Answer {
             None => self.response.chunk().await,
         };
         chunk.map_err(|cause| network_error(self.response.url(), cause))
+    }
+
+    /// Reads as much of the body as a refusal usually has.
+    async fn read_ahead(&mut self) {
+        let mut length = 0;
+        let read = async {
+            while length < READ_AHEAD {
+                let chunk = match self.response.chunk().await {
+                    Ok(Some(chunk)) => Ok(chunk),
+                    Ok(None) => break,
+                    Err(cause) => Err(network_error(self.response.url(), cause)),
+                };
+                length += chunk.as_ref().map_or(READ_AHEAD, Bytes::len);
+                self.read_ahead.push_back(chunk);
+            }
+        };
+        // What is not here by then is read by whoever wants the answer.
+        let _ = timeout(READ_AHEAD_BOUND, read).await;
     }
 }
 
@@ -145,35 +185,41 @@ impl Session {
     }
 
     async fn send_untimed(&self, request: &Request) -> Result<Answer, SendError> {
-        let tokens = self.gate.current().await?;
-        let response = self.attempt(request, &tokens).await?;
-        let generation = tokens.generation;
-        if !is_refusal(&response) {
-            return Ok(Answer { response, retried: false, generation, refusal: None, deadline: None });
+        let tokens = match self.gate.current().await {
+            // At its end by the local clock, which may be wrong; the server knows.
+            Err(error) if matches!(*error, TokenError::NotRenewable) => self.gate.snapshot(),
+            obtained => obtained?,
+        };
+        let mut answer = self.attempt(request, &tokens).await?;
+        if !is_refusal(&answer.response) {
+            return Ok(answer);
         }
-        if lacks_scope(&response) {
-            let refusal = Some(FinalRefusal::InsufficientScope);
-            return Ok(Answer { response, retried: false, generation, refusal, deadline: None });
+        if lacks_scope(&answer.response) {
+            answer.refusal = Some(FinalRefusal::InsufficientScope);
+            return Ok(answer);
         }
-        debug!(status = response.status().as_u16(), generation = generation.number(), "refused");
-        let newer = match self.gate.refresh_after(generation).await {
+        debug!(status = answer.response.status().as_u16(), generation = tokens.generation.number(), "refused");
+        answer.read_ahead().await;
+        let newer = match self.gate.refresh_after(tokens.generation).await {
             Ok(newer) => newer,
             Err(error) if matches!(*error, TokenError::RefusalStands) => {
-                let refusal = Some(FinalRefusal::FreshToken);
-                return Ok(Answer { response, retried: false, generation, refusal, deadline: None });
+                answer.refusal = Some(FinalRefusal::FreshToken);
+                return Ok(answer);
             }
             Err(error) => return Err(error.into()),
         };
-        let response = self.attempt(request, &newer).await?;
-        let refusal = match &response {
+        drop(answer);
+        let mut answer = self.attempt(request, &newer).await?;
+        answer.retried = true;
+        answer.refusal = match &answer.response {
             response if !is_refusal(response) => None,
             response if lacks_scope(response) => Some(FinalRefusal::InsufficientScope),
             _ => Some(FinalRefusal::FreshToken),
         };
-        Ok(Answer { response, retried: true, generation: newer.generation, refusal, deadline: None })
+        Ok(answer)
     }
 
-    async fn attempt(&self, request: &Request, tokens: &TokenSet) -> Result<Response, SendError> {
+    async fn attempt(&self, request: &Request, tokens: &TokenSet) -> Result<Answer, SendError> {
         log_request(&request.method, &request.url, &request.headers, tokens);
         let send = self
             .client
@@ -182,7 +228,7 @@ impl Session {
             .header(AUTHORIZATION, bearer(tokens)?);
         let response = send.send().await.map_err(|cause| network_error(&request.url, cause))?;
         log_response(&response, tokens);
-        Ok(response)
+        Ok(Answer::new(response, tokens))
     }
 }
 

@@ -14,6 +14,7 @@ use authcli::token::TokenSet;
 use super::context::{Context, Stored};
 use crate::outcome::Exit;
 use crate::outcome::NotLoggedIn;
+use crate::ui::report;
 
 /// Revokes the session at its server, then forgets it. It is forgotten also when the server is away.
 pub(crate) async fn run(context: &Context, all: bool) -> anyhow::Result<Exit> {
@@ -66,7 +67,10 @@ async fn end(context: &Context, name: &str, credential: &Credential, tokens: &To
         Ok(false) => {
             context.printer.warn(&format!("{server} cannot revoke sessions; the tokens are only forgotten here"));
         }
-        Err(error) => context.printer.warn(&format!("the session was not revoked at {server}: {error:#}")),
+        Err(error) => {
+            let why = report::in_one_line(&error);
+            context.printer.warn(&format!("the session was not revoked at {server}: {why}"));
+        }
     }
     context.printer.note(&format!("Logged out of {server}"));
     Ok(())

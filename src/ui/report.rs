@@ -56,6 +56,11 @@ pub(crate) fn no_runtime(error: &io::Error) -> Exit {
     Exit::Other
 }
 
+/// Returns `error` and its causes in one line, for warnings.
+pub(crate) fn in_one_line(error: &anyhow::Error) -> String {
+    messages(error).join(": ")
+}
+
 /// Returns the messages of `error` and its causes, each once. What an HTTP client says between the first and the last
 /// cause tells people nothing, so of its errors only the last is kept.
 fn messages(error: &anyhow::Error) -> Vec<String> {

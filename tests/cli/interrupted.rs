@@ -1,5 +1,7 @@
 //! Servers that know no attempt key: an interrupted refresh may cost the session, and then it is told.
 
+use authcli::clock::SystemClock;
+use authcli::gate::Clock as _;
 use insta::assert_snapshot;
 use jiff::Timestamp;
 
@@ -12,7 +14,7 @@ fn without_time(output: &Output, since: Timestamp) -> String {
     let (time, after) = rest.split_once(' ').unwrap();
     let told: Timestamp = time.parse().unwrap();
     // Told in whole seconds.
-    assert!((since.as_second()..=Timestamp::now().as_second()).contains(&told.as_second()), "{}", output.stderr);
+    assert!((since.as_second()..=SystemClock.now().as_second()).contains(&told.as_second()), "{}", output.stderr);
     format!("{before}[time] {after}")
 }
 
@@ -21,7 +23,7 @@ fn a_session_lost_to_a_killed_process_says_when_its_refresh_began() {
     let endpoint = Endpoint::start();
     let cli = Cli::new(&endpoint.url);
     cli.login_at(&endpoint, "access-1", "refresh-1", 0.001);
-    let start = Timestamp::now();
+    let start = SystemClock.now();
     let killed = cli.start(&["get", "/x"]);
     // The server takes the refresh token, and nobody is there for the answer.
     let lost = endpoint.expect("POST", "/refresh");
@@ -46,7 +48,7 @@ fn a_session_lost_to_an_answer_that_never_came_says_so_at_once() {
     let endpoint = Endpoint::start();
     let cli = Cli::new(&endpoint.url);
     cli.login_at(&endpoint, "access-1", "refresh-1", 0.001);
-    let start = Timestamp::now();
+    let start = SystemClock.now();
     let token = cli.start(&["token"]);
     endpoint.expect("POST", "/refresh").hang_up();
     endpoint.expect("POST", "/refresh").reply(Answer::error(403, "Invalid refresh token"));

@@ -8,6 +8,7 @@
 
 mod bad_input;
 mod burst;
+mod connections;
 mod get;
 mod help;
 mod interrupted;
