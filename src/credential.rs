@@ -88,19 +88,33 @@ impl Credential {
         }
     }
 
+    /// Takes the credential's lock, so that nobody refreshes, logs in or logs out meanwhile.
+    pub async fn lock(&self) -> Result<LockedCredential<'_>, TokenError> {
+        let held = self.rendezvous.lock_within(LOCK_BOUND).await?;
+        Ok(LockedCredential { credential: self, held })
+    }
+}
+
+/// A credential whose lock is held; letting go of this releases it.
+pub struct LockedCredential<'a> {
+    credential: &'a Credential,
+    held: Held,
+}
+
+impl LockedCredential<'_> {
     /// Saves a new session over whatever stood before, and returns that.
     pub async fn replace(&self, new: NewSession) -> Result<Option<TokenSet>, TokenError> {
+        let Credential { store, rendezvous } = self.credential;
         let session = SessionId::random().map_err(no_randomness)?;
         let attempt_key = AttemptKey::random().map_err(no_randomness)?;
-        let held = self.rendezvous.lock_within(LOCK_BOUND).await?;
         // An entry that cannot be understood is what a new login is there to replace; but one of a newer version is not
         // ours to overwrite.
-        let before = match self.store.load().await {
+        let before = match store.load().await {
             Ok(before) => before,
             Err(StoreError::Damaged { .. }) => None,
             Err(error) => return Err(error.into()),
         };
-        let stamped = self.rendezvous.stamp().await.map(|stamp| stamp.generation);
+        let stamped = rendezvous.stamp().await.map(|stamp| stamp.generation);
         let last = before.as_ref().map(|tokens| tokens.generation).max(stamped);
         let tokens = TokenSet {
             session,
@@ -116,30 +130,45 @@ impl Credential {
             access_lifetime: new.issued.access_lifetime,
             refresh_lifetime: new.issued.refresh_lifetime,
         };
-        self.store.save(&held, &tokens).await?;
-        self.rendezvous.set_stamp(&held, &Stamp::of(&tokens)).await?;
+        store.save(&self.held, &tokens).await?;
+        rendezvous.set_stamp(&self.held, &Stamp::of(&tokens)).await?;
         Ok(before)
+    }
+
+    /// Removes what `left`, another store of the same credential, keeps, and returns that where it can be understood.
+    pub async fn move_away_from(&self, left: &Credential) -> Result<Option<TokenSet>, StoreError> {
+        let tokens = left.store.load().await.ok().flatten();
+        left.store.clear(&self.held).await?;
+        Ok(tokens)
     }
 
     /// Forgets the session that `known` belongs to, and leaves word for processes that still use it. A session that
     /// somebody made since is left alone.
     pub async fn forget(&self, known: &TokenSet, now: Timestamp) -> Result<(), TokenError> {
-        let held = self.rendezvous.lock_within(LOCK_BOUND).await?;
-        let Some(stored) = self.store.load().await? else {
-            return Ok(());
-        };
-        if stored.session != known.session {
-            return Ok(());
+        match self.credential.store.load().await? {
+            Some(stored) if stored.session == known.session => self.clear(Stamp::of(&stored), now).await,
+            _ => Ok(()),
         }
-        let ended = Some(Ended { at: now, how: Ending::LoggedOut, interrupted_at: None });
-        self.rendezvous.set_stamp(&held, &Stamp { ended, ..Stamp::of(&stored) }).await?;
-        Ok(self.store.clear(&held).await?)
     }
 
-    /// Removes whatever is stored, also what cannot be understood.
-    pub async fn discard(&self) -> Result<(), TokenError> {
-        let held = self.rendezvous.lock_within(LOCK_BOUND).await?;
-        Ok(self.store.clear(&held).await?)
+    /// Forgets whatever is stored, also what cannot be understood, but not what a newer version wrote.
+    pub async fn discard(&self, now: Timestamp) -> Result<(), TokenError> {
+        match self.credential.store.load().await {
+            Ok(None) => return Ok(()),
+            Ok(Some(_)) | Err(StoreError::Damaged { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+        match self.credential.rendezvous.stamp().await {
+            Some(stamp) => self.clear(stamp, now).await,
+            None => Ok(self.credential.store.clear(&self.held).await?),
+        }
+    }
+
+    /// The word first: a crash between the two leaves an entry that nobody tries to renew.
+    async fn clear(&self, stamp: Stamp, now: Timestamp) -> Result<(), TokenError> {
+        let ended = Some(Ended { at: now, how: Ending::LoggedOut, interrupted_at: None });
+        self.credential.rendezvous.set_stamp(&self.held, &Stamp { ended, ..stamp }).await?;
+        Ok(self.credential.store.clear(&self.held).await?)
     }
 }
 

@@ -11,11 +11,13 @@ use std::time::Duration;
 use serde::Deserialize;
 use toml_edit::{DocumentMut, Item, Table, value};
 
+use crate::credential::Credential;
 use crate::error::{StoreError, TokenError};
 use crate::http::{AddressError, ServerUrl};
 use crate::lock::LockFile;
 use crate::private_fs::{self, Durability};
 use crate::store::StoreKind;
+use crate::token::RandomnessMissing;
 
 const VERSION: i64 = 1;
 const LOCK_BOUND: Duration = Duration::from_secs(10);
@@ -112,6 +114,9 @@ pub enum ProfileError {
     /// The file could not be read or written.
     #[error(transparent)]
     File(#[from] StoreError),
+    /// No id could be drawn for a new credential.
+    #[error(transparent)]
+    NoRandomness(RandomnessMissing),
     /// The lock around changes of the file could not be had.
     #[error("could not change the configuration")]
     Lock(#[source] Arc<TokenError>),
@@ -161,16 +166,46 @@ impl Configuration {
         self.profiles.iter().map(|(name, profile)| (name.as_str(), profile))
     }
 
-    /// Notes a login in profile `name`, making the profile if it is new. Nothing else in the file changes, also not what
-    /// another process wrote since this configuration was loaded.
-    pub async fn note_login(&self, name: &str, note: &LoginNote<'_>) -> Result<(), ProfileError> {
+    /// Returns the id of the credential of profile `name`; draws and notes one where there is none, making the profile if
+    /// it is new. The id outlives logins, so that all processes of a profile meet at one lock; and of two first logins at
+    /// once, the second takes the id that the first has drawn.
+    pub async fn claim_credential(&self, name: &str) -> Result<String, ProfileError> {
+        let claim = |before: Option<&Profile>, profile: &mut Item| {
+            if let Some(id) = before.and_then(|profile| profile.credential.clone()) {
+                return Ok(id);
+            }
+            let id = Credential::random_id().map_err(ProfileError::NoRandomness)?;
+            profile["credential"] = value(&id);
+            Ok(id)
+        };
+        self.change(name, claim).await
+    }
+
+    /// Notes a login in profile `name`, and returns where its tokens were until now.
+    pub async fn note_login(&self, name: &str, note: &LoginNote<'_>) -> Result<Option<StoreKind>, ProfileError> {
+        let write = |before: Option<&Profile>, profile: &mut Item| {
+            profile["server"] = value(note.server.to_string());
+            profile["username"] = value(note.username);
+            profile["store"] = value(note.store.to_string());
+            profile["credential"] = value(note.credential);
+            Ok(before.and_then(|profile| profile.store))
+        };
+        self.change(name, write).await
+    }
+
+    /// Changes profile `name` as it stands in the file by now, under the file's lock. Nothing else in the file changes.
+    async fn change<T>(
+        &self,
+        name: &str,
+        edit: impl FnOnce(Option<&Profile>, &mut Item) -> Result<T, ProfileError>,
+    ) -> Result<T, ProfileError> {
         check_name(name)?;
         private_fs::ensure_directory_exists(&self.directory)?;
         let lock = LockFile::new(self.directory.join("config.lock"));
         let _held = lock.lock_within(LOCK_BOUND).await.map_err(|error| ProfileError::Lock(Arc::new(error)))?;
         let path = self.path();
         let text = read_text(&path)?;
-        parse(&path, &text)?;
+        let before = parse(&path, &text)?;
         let mut document: DocumentMut = text.parse().map_err(|error: toml_edit::TomlError| ProfileError::BadValue {
             path: path.clone(),
             profile: name.into(),
@@ -179,13 +214,12 @@ impl Configuration {
         document["version"] = value(VERSION);
         let profiles = document["profiles"].or_insert(Item::Table(implicit_table()));
         let profile = &mut profiles[name];
-        let profile = profile.or_insert(Item::Table(Table::new()));
-        profile["server"] = value(note.server.to_string());
-        profile["username"] = value(note.username);
-        profile["store"] = value(note.store.to_string());
-        profile["credential"] = value(note.credential);
-        private_fs::replace(&path, document.to_string().as_bytes(), Durability::Durable)?;
-        Ok(())
+        let edited = edit(before.profiles.get(name), profile.or_insert(Item::Table(Table::new())))?;
+        let changed = document.to_string();
+        if changed != text {
+            private_fs::replace(&path, changed.as_bytes(), Durability::Durable)?;
+        }
+        Ok(edited)
     }
 }
 
@@ -276,6 +310,21 @@ mod tests {
         let profile = Configuration::load(directory.path().into()).unwrap().profile("new").cloned().unwrap();
         assert_eq!(profile.server.as_deref(), Some("http://127.0.0.1:3000"));
         assert_eq!(profile.credential.as_deref(), Some("abc"));
+    }
+
+    #[tokio::test]
+    async fn a_credential_is_claimed_once_and_kept() {
+        let (directory, configuration) = with_text("");
+        let configuration = configuration.unwrap();
+        let id = configuration.claim_credential("new").await.unwrap();
+        assert_eq!(configuration.claim_credential("new").await.unwrap(), id);
+        let claimed = Configuration::load(directory.path().into()).unwrap().profile("new").cloned().unwrap();
+        assert_eq!((claimed.credential.as_deref(), claimed.store), (Some(id.as_str()), None), "no login yet");
+        let server = ServerUrl::parse("http://127.0.0.1:3000").unwrap();
+        let note = LoginNote { server: &server, username: "admin", store: StoreKind::File, credential: &id };
+        assert_eq!(configuration.note_login("new", &note).await.unwrap(), None);
+        assert_eq!(configuration.note_login("new", &note).await.unwrap(), Some(StoreKind::File));
+        assert_eq!(configuration.claim_credential("new").await.unwrap(), id);
     }
 
     #[tokio::test]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use authcli::clock::SystemClock;
 use authcli::credential::{Credential, NewSession};
+use authcli::error::StoreError;
 use authcli::gate::Clock as _;
 use authcli::http::{ServerUrl, client_for};
 use authcli::profile::{LoginNote, check_name};
@@ -14,11 +15,19 @@ use authcli::store::StoreKind;
 use authcli::token::{Secret, TokenSet};
 
 use super::context::Context;
+use super::revoke::revoke;
 use crate::outcome::{Exit, NoServer, Usage};
-use crate::ui::prompt;
+use crate::ui::{prompt, report};
 
 /// A password beyond this is a file given by mistake.
 const LONGEST_PASSWORD: u64 = 64 * 1024;
+
+/// Who logs in where, and where the tokens go.
+struct Login<'a> {
+    server: &'a ServerUrl,
+    username: &'a str,
+    kind: StoreKind,
+}
 
 /// Logs in. Store and server are checked before anything is asked; the session that stood before stands on until the
 /// new one is saved, and is then revoked.
@@ -29,7 +38,7 @@ pub(crate) async fn run(context: &Context, username: Option<String>, password_st
     if !std::io::stdin().is_terminal() && (username.is_none() || !password_stdin) {
         return Err(missing_input(username.is_none()).into());
     }
-    Credential::prove_store(context.configuration.directory(), kind).await?;
+    check_store(context, kind).await?;
     let client = client_for(&server).context("could not set up the HTTP client")?;
     let api = JsonApi::new(client, Arc::new(SystemClock));
     api.reach(&server).await.map_err(|fault| NoServer { server: server.to_string(), fault })?;
@@ -53,67 +62,69 @@ pub(crate) async fn run(context: &Context, username: Option<String>, password_st
         issued,
         received_at: SystemClock.now(),
     };
-    let before = save(context, &server, kind, &username, new).await?;
+    let login = Login { server: &server, username: &username, kind };
+    let before = match save(context, login, new.clone()).await {
+        Ok(before) => before,
+        Err(error) => {
+            // Nobody here will ever use the session that the server has just made.
+            let refresh_token = new.issued.refresh_token.as_ref();
+            if let Err(error) = revoke(&new.server, new.revocation_endpoint.as_ref(), refresh_token).await {
+                tracing::debug!(%error, "the session that could not be saved stays at the server");
+            }
+            return Err(error);
+        }
+    };
     context.printer.note(&format!("Logged in to {server} as {username}; tokens are in the {kind} store"));
-    if let Some(before) = before {
-        revoke(context, &before).await;
+    for before in before {
+        // It is already forgotten here, so a failure is only worth a warning.
+        let refresh_token = before.refresh_token.as_ref();
+        if let Err(error) = revoke(&before.server, before.revocation_endpoint.as_ref(), refresh_token).await {
+            let why = report::in_one_line(&error);
+            context.printer.warn(&format!("the session before could not be revoked: {why}"));
+        }
     }
     Ok(Exit::Done)
 }
 
-/// Saves the session and notes it in the profile; returns the session that stood before.
-async fn save(
-    context: &Context,
-    server: &ServerUrl,
-    kind: StoreKind,
-    username: &str,
-    new: NewSession,
-) -> anyhow::Result<Option<TokenSet>> {
+/// Finds out before anything is asked whether the session could be saved: an entry of a newer version, say, is not ours
+/// to overwrite.
+async fn check_store(context: &Context, kind: StoreKind) -> anyhow::Result<()> {
     let directory = context.configuration.directory();
-    let old = context.profile();
-    // The id outlives logins, so that all processes of this profile meet at one lock.
-    let id = match old.and_then(|profile| profile.credential.clone()) {
-        Some(id) => id,
-        None => Credential::random_id()?,
+    Credential::prove_store(directory, kind).await?;
+    let Some(id) = context.profile().and_then(|profile| profile.credential.as_deref()) else {
+        return Ok(());
     };
-    let credential = Credential::open(directory, &id, kind);
-    let note = LoginNote { server, username, store: kind, credential: &id };
-    let note = context.configuration.note_login(&context.profile_name, &note);
-    // A new profile first: an entry that no profile names could never be found again. One that is there last: until the
-    // new session is saved, the profile must go on naming the one that stands.
-    let before = if old.is_some_and(|profile| profile.credential.is_some()) {
-        let before = credential.replace(new).await?;
-        note.await?;
-        before
-    } else {
-        note.await?;
-        credential.replace(new).await?
-    };
-    // A login with another store moves the session there.
-    match old.and_then(|profile| profile.store).filter(|old_kind| *old_kind != kind) {
-        Some(old_kind) => {
-            let left = Credential::open(directory, &id, old_kind);
-            let tokens = left.load().await.ok().flatten();
-            if let Err(error) = left.discard().await {
-                context.printer.warn(&format!("the old tokens stay in the {old_kind} store: {error}"));
-            }
-            Ok(before.or(tokens))
-        }
-        None => Ok(before),
+    match Credential::open(directory, id, kind).load().await {
+        Ok(_) | Err(StoreError::Damaged { .. }) => Ok(()),
+        Err(error) => Err(error.into()),
     }
 }
 
-/// Revokes the session that stood before, at the server it was for. It is already forgotten here, so a failure is only
-/// worth a warning.
-async fn revoke(context: &Context, before: &TokenSet) {
-    let revoked = async {
-        let server = ServerUrl::from_stored(&before.server)?;
-        let api = JsonApi::new(client_for(&server)?, Arc::new(SystemClock));
-        anyhow::Ok(api.revoke(before).await?)
-    };
-    if let Err(error) = revoked.await {
-        context.printer.warn(&format!("the session before could not be revoked: {error}"));
+/// Saves the session and notes it in the profile; returns the sessions that stood before.
+async fn save(context: &Context, login: Login<'_>, new: NewSession) -> anyhow::Result<Vec<TokenSet>> {
+    let Login { server, username, kind } = login;
+    let configuration = &context.configuration;
+    // First: an entry that no profile names could never be found again.
+    let id = configuration.claim_credential(&context.profile_name).await?;
+    let credential = Credential::open(configuration.directory(), &id, kind);
+    let locked = credential.lock().await?;
+    let mut before = Vec::from_iter(locked.replace(new).await?);
+    // Last, so that until then the profile goes on naming the session that stands; and under the lock, so that of two
+    // logins at once the last to save is the one that the profile names.
+    let note = LoginNote { server, username, store: kind, credential: &id };
+    let kind_before = configuration.note_login(&context.profile_name, &note).await?;
+    // A login with another store moves the session there.
+    if let Some(left_kind) = kind_before.filter(|left| *left != kind) {
+        let left = Credential::open(configuration.directory(), &id, left_kind);
+        match locked.move_away_from(&left).await {
+            Ok(tokens) => before.extend(tokens),
+            Err(error) => {
+                let why = report::in_one_line(&error.into());
+                context.printer.warn(&format!("the old tokens stay in the {left_kind} store: {why}"));
+            }
+        }
     }
+    Ok(before)
 }
 
 fn missing_input(no_username: bool) -> Usage {

@@ -1,19 +1,17 @@
 //! `authcli logout`.
 
-use std::sync::Arc;
-
 use authcli::Credential;
 use authcli::clock::SystemClock;
+use authcli::error::StoreError;
 use authcli::gate::Clock as _;
-use authcli::http::{ServerUrl, client_for};
+use authcli::http::ServerUrl;
 use authcli::profile::ProfileError;
-use authcli::renewal::JsonApi;
 use authcli::store::StoreKind;
 use authcli::token::TokenSet;
 
 use super::context::{Context, Stored};
-use crate::outcome::Exit;
-use crate::outcome::NotLoggedIn;
+use super::revoke::revoke;
+use crate::outcome::{Exit, NotLoggedIn};
 use crate::ui::report;
 
 /// Revokes the session at its server, then forgets it. It is forgotten also when the server is away.
@@ -21,16 +19,22 @@ pub(crate) async fn run(context: &Context, all: bool) -> anyhow::Result<Exit> {
     if all {
         return everywhere(context).await;
     }
-    match context.stored().await {
-        Ok(Stored { credential, tokens, .. }) => end(context, &context.profile_name, &credential, &tokens).await?,
-        Err(error) => match error.downcast_ref() {
-            Some(NotLoggedIn::Nowhere { .. } | NotLoggedIn::Ended { .. }) => {
-                context.printer.note("Not logged in: nothing to do");
-            }
-            _ => return Err(error),
-        },
+    let error = match context.stored().await {
+        Ok(Stored { credential, tokens, .. }) => {
+            end(context, &context.profile_name, &credential, &tokens).await?;
+            return Ok(Exit::Done);
+        }
+        Err(error) => error,
+    };
+    if let Some(NotLoggedIn::Nowhere { .. } | NotLoggedIn::Ended { .. }) = error.downcast_ref() {
+        context.printer.note("Not logged in: nothing to do");
+        return Ok(Exit::Done);
     }
-    Ok(Exit::Done)
+    let credential = context.profile().and_then(|profile| context.credential_of(profile));
+    match (error.downcast_ref(), credential) {
+        (Some(StoreError::Damaged { .. }), Some((credential, _))) => discard(context, &credential, error).await,
+        _ => Err(error),
+    }
 }
 
 /// Every profile gets its turn; the first error is told at the end.
@@ -41,9 +45,11 @@ async fn everywhere(context: &Context) -> anyhow::Result<Exit> {
             continue;
         };
         let ended = async {
-            match credential.load().await? {
-                Some(tokens) => end(context, name, &credential, &tokens).await,
-                None => Ok(()),
+            match credential.load().await {
+                Ok(Some(tokens)) => end(context, name, &credential, &tokens).await,
+                Ok(None) => Ok(()),
+                Err(error @ StoreError::Damaged { .. }) => discard(context, &credential, error.into()).await.map(drop),
+                Err(error) => Err(error.into()),
             }
         };
         if let Err(error) = ended.await {
@@ -56,12 +62,9 @@ async fn everywhere(context: &Context) -> anyhow::Result<Exit> {
 async fn end(context: &Context, name: &str, credential: &Credential, tokens: &TokenSet) -> anyhow::Result<()> {
     let server = ServerUrl::from_stored(&tokens.server)
         .map_err(|cause| ProfileError::Address { profile: name.to_owned(), cause })?;
-    let revoked = async {
-        let api = JsonApi::new(client_for(&server)?, Arc::new(SystemClock));
-        anyhow::Ok(api.revoke(tokens).await?)
-    };
-    let revoked = revoked.await;
-    credential.forget(tokens, SystemClock.now()).await?;
+    let refresh_token = tokens.refresh_token.as_ref();
+    let revoked = revoke(&tokens.server, tokens.revocation_endpoint.as_ref(), refresh_token).await;
+    credential.lock().await?.forget(tokens, SystemClock.now()).await?;
     match revoked {
         Ok(true) => {}
         Ok(false) => {
@@ -74,4 +77,13 @@ async fn end(context: &Context, name: &str, credential: &Credential, tokens: &To
     }
     context.printer.note(&format!("Logged out of {server}"));
     Ok(())
+}
+
+/// Forgets an entry that cannot be read, so that its session cannot be revoked.
+async fn discard(context: &Context, credential: &Credential, error: anyhow::Error) -> anyhow::Result<Exit> {
+    credential.lock().await?.discard(SystemClock.now()).await?;
+    let why = report::in_one_line(&error);
+    context.printer.warn(&format!("the session was not revoked at its server: {why}"));
+    context.printer.note("Logged out: the damaged entry is gone");
+    Ok(Exit::Done)
 }

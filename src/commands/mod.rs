@@ -7,6 +7,7 @@ mod login;
 mod logout;
 mod refresh;
 mod request;
+mod revoke;
 mod status;
 mod token;
 

@@ -130,12 +130,9 @@ impl JsonApi {
         }
     }
 
-    /// Revokes the session of `tokens` at its server. `Ok(false)`: the server has no such call.
-    pub async fn revoke(&self, tokens: &TokenSet) -> Result<bool, RenewalFault> {
-        let (Some(url), Some(refresh_token)) = (&tokens.revocation_endpoint, &tokens.refresh_token) else {
-            return Ok(false);
-        };
-        let answer = self.post(url, &RefreshBody { refresh_token: refresh_token.expose() }, None).await?;
+    /// Revokes the session of `refresh_token` at the `endpoint` for that. `Ok(false)`: the server has no such call.
+    pub async fn revoke(&self, endpoint: &Url, refresh_token: &Secret) -> Result<bool, RenewalFault> {
+        let answer = self.post(endpoint, &RefreshBody { refresh_token: refresh_token.expose() }, None).await?;
         match answer.status {
             status if status.is_success() => Ok(true),
             StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED => Ok(false),

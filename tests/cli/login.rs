@@ -2,7 +2,7 @@
 
 use insta::{allow_duplicates, assert_snapshot};
 
-use crate::support::{Answer, Cli, Endpoint, NOBODY, Server};
+use crate::support::{Answer, Cli, Endpoint, NOBODY, Server, logged_in};
 
 const LOGIN: [&str; 4] = ["login", "-u", "admin", "--password-stdin"];
 
@@ -228,4 +228,62 @@ fn a_path_of_the_server_comes_before_every_call() {
     let logout = cli.start(&["logout"]);
     endpoint.expect("POST", "/v1/logout").reply(Answer::new(204, ""));
     logout.finish().expect(0);
+}
+
+#[test]
+#[cfg(unix)]
+fn a_login_that_cannot_be_saved_is_revoked_again() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let (endpoint, cli) = logged_in();
+    let login = cli.start_with_input(&LOGIN, "x\n");
+    let call = endpoint.expect("POST", "/login");
+    // Between the check of the store and the save.
+    let directory = cli.configuration().join("credentials");
+    std::fs::set_permissions(&directory, PermissionsExt::from_mode(0o755)).unwrap();
+    call.reply(Answer::tokens("access-2", "refresh-2", 900.0));
+    let revoked = endpoint.expect("POST", "/logout");
+    assert_eq!(revoked.refresh_token(), "refresh-2");
+    revoked.reply(Answer::new(204, ""));
+    login.finish().expect(8);
+    // The session before stands.
+    std::fs::set_permissions(&directory, PermissionsExt::from_mode(0o700)).unwrap();
+    assert_eq!(cli.run(&["token"]).expect(0).text(), "access-1\n");
+}
+
+#[test]
+fn of_many_first_logins_at_once_one_session_is_left_and_the_profile_names_it() {
+    const LOGINS: usize = 8;
+    let server = Server::start();
+    let cli = Cli::new(&server.url);
+    let logins: Vec<_> = (0..LOGINS).map(|_| cli.start_with_input(&LOGIN, "123456\n")).collect();
+    for login in logins {
+        login.finish().expect(0);
+    }
+    cli.run(&["get", "/protected"]).expect(0);
+    let entries = std::fs::read_dir(cli.configuration().join("credentials")).unwrap();
+    let entries = entries.filter(|entry| entry.as_ref().unwrap().path().extension().is_some_and(|end| end == "json"));
+    assert_eq!(entries.count(), 1, "every entry is one that a profile names");
+    assert_eq!(server.logouts(), LOGINS - 1, "the others were revoked");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+#[ignore = "needs gnome-keyring and dbus: run `make test`"]
+fn of_first_logins_at_once_with_different_stores_one_session_is_left() {
+    let (keyring, server) = (crate::support::SecretService::start(), Server::start());
+    for _ in 0..5 {
+        let cli = keyring.user(&server.url);
+        let logins: Vec<_> = ["keyring", "file", "keyring", "file"]
+            .map(|store| cli.start_with_input(&[&LOGIN[..], &["--store", store]].concat(), "123456\n"))
+            .into();
+        for login in logins {
+            login.finish().expect(0);
+        }
+        cli.run(&["get", "/protected"]).expect(0);
+        let in_keyring = keyring.search().matches("label = ").count();
+        assert_eq!(in_keyring + usize::from(cli.entry().exists()), 1);
+        cli.run(&["logout"]).expect(0);
+        assert!(!keyring.search().contains("label = ") && !cli.entry().exists());
+    }
 }

@@ -115,6 +115,28 @@ fn a_damaged_entry_is_exit_code_8_and_named_without_being_quoted() {
 }
 
 #[test]
+fn a_damaged_entry_can_be_logged_out_of() {
+    let server = Server::start();
+    for arguments in [["logout"].as_slice(), &["logout", "--all"]] {
+        let cli = damaged(&server, |entry| fs::write(entry, "canary").unwrap());
+        let logout = cli.run(arguments).expect(0).without_stdout();
+        allow_duplicates! {
+            assert_snapshot!(cli.settled(&logout.stderr), @"
+            warning: the session was not revoked at its server: the token entry in [config]/credentials/[id].json is damaged: it is not JSON (line 1, column 1)
+            Logged out: the damaged entry is gone
+            ");
+        }
+        assert!(!cli.entry().exists());
+        let refused = cli.run(&["status"]).expect(7);
+        assert!(refused.stderr.starts_with("error: not logged in\n"), "{}", refused.stderr);
+    }
+    // What a newer version wrote is not ours to remove.
+    let cli = damaged(&server, |entry| fs::write(entry, "{\"version\":99}").unwrap());
+    cli.run(&["logout"]).expect(8);
+    assert!(cli.entry().exists());
+}
+
+#[test]
 fn an_entry_of_a_newer_version_is_neither_read_nor_overwritten() {
     let server = Server::start();
     let newer = "{\"version\":99,\"sealed\":true}";
