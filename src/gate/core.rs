@@ -4,16 +4,16 @@
 //! - The snapshot only moves forward: no landing replaces it by an older generation or another session.
 //! - A flight that vanishes without landing (a panic) counts as failed for all who wait for it.
 //!
-//! It knows no I/O, no time and no runtime but the channel its waiters sleep on.
+//! It knows no I/O, no time and no runtime but the channel its waiters sleep on. `tests/model` tries these promises in
+//! every order of events, on this very file.
 
 use std::ops::Range;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
-use arc_swap::{ArcSwap, Guard};
 use jiff::Timestamp;
-use tokio::sync::watch;
 
 use super::decide::{self, Want};
+use super::sync::{Announcer, Listener, Mutex, MutexGuard, Seen, Snapshot, announcement};
 use crate::error::TokenError;
 use crate::token::{Generation, TokenSet};
 
@@ -22,7 +22,7 @@ pub(crate) type Outcome = Result<Arc<TokenSet>, Arc<TokenError>>;
 
 pub(crate) struct Core {
     /// Read without a lock on the fast path; written only by whoever holds `state`.
-    current: ArcSwap<TokenSet>,
+    current: Snapshot<TokenSet>,
     /// A std mutex: it is held for a few instructions and never across an await.
     state: Mutex<State>,
 }
@@ -30,7 +30,7 @@ pub(crate) struct Core {
 #[derive(Default)]
 struct State {
     /// The flight in the air.
-    flight: Option<watch::Receiver<Option<Outcome>>>,
+    flight: Option<Listener<Outcome>>,
     /// The failure that answers for renewals of one generation for a while.
     failure: Option<Failure>,
     /// Set for good once the session is over for this process.
@@ -69,11 +69,11 @@ pub(crate) struct Arrival {
 
 impl Core {
     pub(crate) fn new(tokens: TokenSet) -> Self {
-        Self { current: ArcSwap::from_pointee(tokens), state: Mutex::default() }
+        Self { current: Snapshot::new(Arc::new(tokens)), state: Mutex::new(State::default()) }
     }
 
     /// Returns the current tokens: no lock, no allocation.
-    pub(crate) fn current(&self) -> Guard<Arc<TokenSet>> {
+    pub(crate) fn current(&self) -> Seen<TokenSet> {
         self.current.load()
     }
 
@@ -100,14 +100,14 @@ impl Core {
         if want.doubts_fresh_token(&current, now) && decide::refusal_stands(state.refused_at, &current, now) {
             return Step::Fail(Arc::new(TokenError::RefusalStands));
         }
-        let (sender, receiver) = watch::channel(None);
-        state.flight = Some(receiver.clone());
+        let (announcer, listener) = announcement();
+        state.flight = Some(listener.clone());
         drop(state);
         Step::Fly(Takeoff {
             core: Arc::clone(self),
             replaces: current,
-            sender,
-            landing: Landing(receiver),
+            announcer,
+            landing: Landing(listener),
             landed: false,
         })
     }
@@ -127,7 +127,7 @@ impl Core {
 pub(crate) struct Takeoff {
     core: Arc<Core>,
     replaces: Arc<TokenSet>,
-    sender: watch::Sender<Option<Outcome>>,
+    announcer: Announcer<Outcome>,
     landing: Landing,
     landed: bool,
 }
@@ -172,7 +172,7 @@ impl Takeoff {
         // In this order: who asks after the unlock sees the new tokens and no flight; who asked before gets the result.
         state.flight = None;
         drop(state);
-        self.sender.send_replace(Some(outcome));
+        self.announcer.announce(outcome);
     }
 }
 
@@ -191,15 +191,11 @@ fn ends_session(error: &TokenError) -> bool {
 
 /// Where the waiters of one flight sleep. Dropping one has no effect on the flight.
 #[derive(Clone)]
-pub(crate) struct Landing(watch::Receiver<Option<Outcome>>);
+pub(crate) struct Landing(Listener<Outcome>);
 
 impl Landing {
     /// Waits until the flight has landed, and returns what it came to.
-    pub(crate) async fn outcome(mut self) -> Outcome {
-        match self.0.wait_for(Option::is_some).await {
-            // `wait_for` returned because the value is there.
-            Ok(outcome) => outcome.clone().unwrap_or_else(|| Err(Arc::new(TokenError::FlightLost))),
-            Err(_) => Err(Arc::new(TokenError::FlightLost)),
-        }
+    pub(crate) async fn outcome(self) -> Outcome {
+        self.0.heard().await.unwrap_or_else(|| Err(Arc::new(TokenError::FlightLost)))
     }
 }

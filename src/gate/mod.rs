@@ -23,6 +23,7 @@ mod decide;
 mod flight;
 mod ports;
 mod stamp;
+mod sync;
 #[cfg(test)]
 mod tests;
 
