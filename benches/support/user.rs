@@ -1,0 +1,49 @@
+//! A user of the release build of `authcli`.
+
+use std::{
+    env,
+    ffi::OsStr,
+    io::Write as _,
+    process::{Command, Stdio},
+};
+
+use tempfile::TempDir;
+
+/// A user with a configuration directory of their own and the file store.
+pub(crate) struct User {
+    directory: TempDir,
+}
+
+impl User {
+    pub(crate) fn new() -> Self {
+        Self { directory: TempDir::new().expect("a temporary directory can be made") }
+    }
+
+    /// Logs in as the demo server's first user.
+    pub(crate) fn log_in(&self, server: &str) {
+        let mut login =
+            self.authcli(&["login", "-u", "admin", "--password-stdin", "--store", "file", "--server", server, "-q"]);
+        let mut process = login.stdin(Stdio::piped()).spawn().expect("authcli can be started");
+        let mut stdin = process.stdin.take().expect("stdin is piped");
+        writeln!(stdin, "123456").expect("authcli reads the password");
+        drop(stdin);
+        assert!(process.wait().expect("authcli can be waited for").success(), "the login failed");
+    }
+
+    pub(crate) fn authcli(&self, arguments: &[&str]) -> Command {
+        let mut command = plain_command(env!("CARGO_BIN_EXE_authcli"));
+        command.args(arguments);
+        command.env("AUTHCLI_CONFIG_DIR", self.directory.path().join("config")).env("NO_PROXY", "127.0.0.1");
+        command
+    }
+}
+
+/// A command that the settings of whoever runs this do not reach.
+pub(crate) fn plain_command(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
+    for (name, _) in env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("AUTHCLI_")) {
+        command.env_remove(name);
+    }
+    command.stdin(Stdio::null());
+    command
+}
