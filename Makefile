@@ -14,5 +14,5 @@ test: ## run every test; as root or with CI set, install what they need
 lint: ## formatting, clippy and rustdoc without a warning, licences
 	@scripts/lint.sh
 
-bench: ## compare `get` with curl and `burst` with oha, on release builds
+bench: ## measure the refresh gate, `get` beside curl and `burst` beside oha, on release builds
 	@scripts/bench.sh
