@@ -145,10 +145,14 @@ impl LockedCredential<'_> {
     /// Forgets the session that `known` belongs to, and leaves word for processes that still use it. A session that
     /// somebody made since is left alone.
     pub async fn forget(&self, known: &TokenSet, now: Timestamp) -> Result<(), TokenError> {
-        match self.credential.store.load().await? {
-            Some(stored) if stored.session == known.session => self.clear(Stamp::of(&stored), now).await,
-            _ => Ok(()),
+        let Some(stored) = self.credential.store.load().await?.filter(|stored| stored.session == known.session) else {
+            return Ok(());
+        };
+        let stamp = self.credential.rendezvous.stamp().await;
+        if let Some(behind) = stamp.and_then(|stamp| stamp.leaves_behind(&stored)) {
+            return Err(behind.into());
         }
+        self.clear(Stamp::of(&stored), now).await
     }
 
     /// Forgets whatever is stored, also what cannot be understood, but not what a newer version wrote.

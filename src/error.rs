@@ -87,6 +87,10 @@ pub enum TokenError {
     #[error("the server refused a token that was refreshed a moment ago")]
     RefusalStands,
 
+    /// The program is on its way out and refreshes nothing any more. The session stands.
+    #[error("the program is ending, so nothing is refreshed any more")]
+    Closing,
+
     /// The refresh ended without a result, because of a fault in this program. The session stands.
     #[error("the refresh ended without a result; this is a fault in authcli")]
     FlightLost,
@@ -113,6 +117,7 @@ impl TokenError {
                 | Self::Store(_)
                 | Self::LockBusy { .. }
                 | Self::LockFailed { .. }
+                | Self::Closing
                 | Self::FlightLost
         )
     }

@@ -79,7 +79,8 @@ fn logged_in(access_lifetime: Lifetime, work: Work) -> (TempDir, RefreshGate) {
     let credential = Credential::open(directory.path(), "one", StoreKind::File);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     let tokens = runtime.block_on(async {
-        credential.replace(session).await.expect("the session is saved");
+        let locked = credential.lock().await.expect("nobody else is there");
+        locked.replace(session).await.expect("the session is saved");
         credential.load().await.expect("it is loaded").expect("it is there")
     });
     let client = client_for(&server).expect("a client");

@@ -33,6 +33,8 @@ struct State {
     flight: Option<Listener<Outcome>>,
     /// The failure that answers for renewals of one generation for a while.
     failure: Option<Failure>,
+    /// Set for good on the way out: whoever asks from now on starts nothing that the program would have to wait for.
+    closed: bool,
     /// Set for good once the session is over for this process.
     ended: Option<Arc<TokenError>>,
     /// When a refusal of a fresh token last caused a refresh.
@@ -91,6 +93,9 @@ impl Core {
         if let Some(flight) = &state.flight {
             return Step::Wait(Landing(flight.clone()));
         }
+        if state.closed {
+            return Step::Fail(Arc::new(TokenError::Closing));
+        }
         if let Some(failure) = &state.failure
             && failure.generation == current.generation
             && failure.speaks_for.contains(&now)
@@ -112,9 +117,11 @@ impl Core {
         })
     }
 
-    /// Returns the landing of the flight in the air, if one is.
-    pub(crate) fn in_the_air(&self) -> Option<Landing> {
-        self.state().flight.clone().map(Landing)
+    /// Lets nobody take off any more. Returns the landing of the flight in the air, if one is.
+    pub(crate) fn close(&self) -> Option<Landing> {
+        let mut state = self.state();
+        state.closed = true;
+        state.flight.clone().map(Landing)
     }
 
     /// A panic while the lock was held cannot have torn the state: every write to it is a single assignment.

@@ -89,6 +89,14 @@ pub(crate) fn plan(
     want: Want,
     now: Timestamp,
 ) -> Plan {
+    // Generations go on from login to login, so this holds for another session as well: what is shown there is the login
+    // before, and not to be renewed, cleared or overwritten.
+    if let (Some(stamp), Some(stored)) = (stamp, &stored)
+        && stamp.session != stored.session
+        && let Some(behind) = stamp.leaves_behind(stored)
+    {
+        return Plan::Reread(behind.into());
+    }
     let stamp = stamp.filter(|stamp| stamp.session == memory.session);
     if let Some(ended) = stamp.and_then(|stamp| stamp.ended.as_ref()) {
         let (reason, interrupted) = (ended.how.to_string(), ended.interrupted());
@@ -104,14 +112,8 @@ pub(crate) fn plan(
     }
     let save_first = memory.is_newer_than(&stored);
     let from = if save_first { memory.clone() } else { stored };
-    if let Some(stamp) = stamp
-        && stamp.generation > from.generation
-    {
-        return Plan::Reread(TokenError::Store(StoreError::Behind {
-            place: "the token store".into(),
-            found: from.generation.number(),
-            expected: stamp.generation.number(),
-        }));
+    if let Some(behind) = stamp.and_then(|stamp| stamp.leaves_behind(&from)) {
+        return Plan::Reread(behind.into());
     }
     if !save_first && want.is_met_by(&from, now) {
         return Plan::Adopt(from);

@@ -17,7 +17,7 @@ use super::core::{Arrival, Outcome};
 use super::decide::{self, Plan, Want};
 use super::ports::{Held, LockFault, RenewalError};
 use super::stamp::{self, Ended, Ending, Failure, Renewing, Stamp};
-use crate::error::TokenError;
+use crate::error::{StoreError, TokenError};
 use crate::token::{AttemptKey, IssuedTokens, TokenSet};
 
 /// How long a flight waits for another process's. It is longer than that one can take.
@@ -54,6 +54,10 @@ pub(super) struct Unsaved {
 }
 
 impl Unsaved {
+    fn new(held: Held, tokens: Arc<TokenSet>, refused_at: Option<Timestamp>, error: StoreError) -> Self {
+        Self { held, tokens, refused_at, error: Arc::new(error.into()) }
+    }
+
     /// Tries again to save; gives back the lock that was held for it.
     pub(super) async fn save(self, ports: &Ports) -> Result<Held, Self> {
         if let Err(error) = ports.store.save(&self.held, &self.tokens).await {
@@ -117,7 +121,8 @@ pub(super) async fn fly(
     };
     let stamp = stamp.and_then(|stamp| stamp.about(memory)).unwrap_or_else(|| Stamp::of(&from)).caught_up_with(&from);
     if save_first && let Err(error) = ports.store.save(&held, &from).await {
-        return unsaved(held, from, stamp.refused_at, error.into());
+        // Nothing is renewed, so nobody gets as new what this process has already.
+        return Flown::still_unsaved(Unsaved::new(held, Arc::new(from), stamp.refused_at, error));
     }
     renew(ports, held, from, stamp, want).await
 }
@@ -230,7 +235,7 @@ async fn keep(
 ) -> Flown {
     let tokens = from.succeeded_by(issued, ports.clock.now(), next_key);
     if let Err(error) = ports.store.save(&held, &tokens).await {
-        let mut flown = unsaved(held, tokens, refused_at, error.into());
+        let mut flown = unsaved(held, tokens, refused_at, error);
         flown.source = Some(Source::Renewed);
         flown.arrival.refused_at = refused_at;
         return flown;
@@ -313,10 +318,10 @@ async fn tell_others(ports: &Ports, held: &Held, stamp: &Stamp) {
     }
 }
 
-fn unsaved(held: Held, tokens: TokenSet, refused_at: Option<Timestamp>, error: TokenError) -> Flown {
+fn unsaved(held: Held, tokens: TokenSet, refused_at: Option<Timestamp>, error: StoreError) -> Flown {
     debug!(generation = tokens.generation.number(), %error, "the new tokens could not be saved");
     let tokens = Arc::new(tokens);
-    let unsaved = Unsaved { held, tokens: Arc::clone(&tokens), refused_at, error: Arc::new(error) };
+    let unsaved = Unsaved::new(held, Arc::clone(&tokens), refused_at, error);
     Flown { unsaved: Some(unsaved), ..Flown::with(Ok(tokens)) }
 }
 

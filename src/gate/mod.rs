@@ -174,7 +174,7 @@ impl RefreshGate {
     /// process give up.
     pub async fn close(&self) -> Result<(), Arc<TokenError>> {
         self.shared.closing.store(true, Ordering::Relaxed);
-        while let Some(landing) = self.shared.core.in_the_air() {
+        while let Some(landing) = self.shared.core.close() {
             // What it came to is for those who asked.
             drop(landing.outcome().await);
         }

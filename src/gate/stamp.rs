@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::error::Interrupted;
+use crate::error::{Interrupted, StoreError};
 use crate::token::{Generation, SessionId, TokenSet};
 
 /// Failures are remembered at least this long, so that a crowd that failed together does not ask again at once.
@@ -114,6 +114,15 @@ impl Stamp {
     /// Returns this stamp if it is about the session of `tokens`.
     pub fn about(self, tokens: &TokenSet) -> Option<Self> {
         Some(self).filter(|stamp| stamp.session == tokens.session)
+    }
+
+    /// Returns the error of a store that shows `stored` although this stamp knows of a later save.
+    pub(crate) fn leaves_behind(&self, stored: &TokenSet) -> Option<StoreError> {
+        (self.generation > stored.generation).then(|| StoreError::Behind {
+            place: "the token store".into(),
+            found: stored.generation.number(),
+            expected: self.generation.number(),
+        })
     }
 
     /// Returns what this stamp tells of `tokens`, which were just read. A process that was killed between its save and its

@@ -71,6 +71,7 @@ pub(crate) struct Model {
     /// Loom's, so that it also tries the orders in which only departures and arrivals change places. The rest of the
     /// book-keeping is std's: it adds no orders.
     in_the_air: AtomicBool,
+    closed: AtomicBool,
     flights: AtomicUsize,
     renewed: Mutex<BTreeSet<Generation>>,
 }
@@ -88,11 +89,12 @@ impl Model {
             let model = Arc::new(Self {
                 core: Arc::new(Core::new(FIRST.clone())),
                 in_the_air: AtomicBool::new(false),
+                closed: AtomicBool::new(false),
                 flights: AtomicUsize::new(0),
                 renewed: Mutex::default(),
             });
             scenario(&model);
-            assert!(model.core.in_the_air().is_none() && !model.in_the_air.load(Ordering::Relaxed), "all have landed");
+            assert!(model.core.close().is_none() && !model.in_the_air.load(Ordering::Relaxed), "all have landed");
         });
         println!("{name}: {} orders", runs.load(Ordering::Relaxed));
     }
@@ -140,6 +142,7 @@ impl Model {
     }
 
     fn departs(&self, takeoff: &Takeoff) {
+        assert!(!self.closed.load(Ordering::Relaxed), "a flight that nobody waits for any more");
         assert!(!self.in_the_air.swap(true, Ordering::Relaxed), "two flights in the air");
         assert!(self.core.current().is_same_save(takeoff.replaces()), "the flight does not replace what is current");
         self.flights.fetch_add(1, Ordering::Relaxed);
@@ -153,6 +156,15 @@ impl Model {
         // Before it lands: from then on the next one may fly.
         self.in_the_air.store(false, Ordering::Relaxed);
         takeoff.land(arrival);
+    }
+
+    /// Waits as the way out does, until nothing is in the air.
+    pub(crate) fn close(&self) {
+        while let Some(landing) = self.core.close() {
+            // What it came to is for those who asked.
+            drop(outcome(landing));
+        }
+        self.closed.store(true, Ordering::Relaxed);
     }
 
     /// The flight vanishes, as it does in a panic.

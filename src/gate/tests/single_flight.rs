@@ -171,3 +171,16 @@ async fn a_refresh_that_was_asked_for_happens_although_the_token_is_fresh() {
     gate.refresh_now(old).await.unwrap();
     world.expect_no_call().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn on_the_way_out_nobody_takes_off_any_more() {
+    let mut world = World::new();
+    let (gate, background) = (world.process(), world.process_for(Work::Long));
+    gate.close().await.unwrap();
+    background.close().await.unwrap();
+    tokio::time::advance(LIFETIME).await;
+    for gate in [gate, background] {
+        assert!(matches!(*gate.current().await.unwrap_err(), TokenError::Closing));
+    }
+    world.expect_no_call().await;
+}
