@@ -52,7 +52,7 @@ fn allocations(call: impl Fn() + Sync) -> u64 {
     thread::scope(|scope| scope.spawn(counted).join().expect("the call does not panic"))
 }
 
-/// No runtime is needed any more: the future is ready when it is first polled.
+/// No runtime is needed: the future is ready when it is first polled.
 fn poll_once(current: impl Future<Output = Outcome>) {
     let tokens = current.now_or_never().expect("it is ready at once").expect("the token is fresh");
     black_box(tokens);
@@ -77,14 +77,13 @@ fn logged_in(access_lifetime: Lifetime, work: Work) -> (TempDir, RefreshGate) {
         received_at: clock.now(),
     };
     let credential = Credential::open(directory.path(), "one", StoreKind::File);
-    let client = client_for(&server).expect("a client");
-    let renewal = Arc::new(JsonApi::new(client, Arc::clone(&clock)));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
-    let gate = runtime.block_on(async {
+    let tokens = runtime.block_on(async {
         let locked = credential.lock().await.expect("nobody else is there");
         locked.replace(session).await.expect("the session is saved");
-        let tokens = credential.load().await.expect("it is loaded").expect("it is there");
-        RefreshGate::new(tokens, credential.ports(renewal, clock), work)
+        credential.load().await.expect("it is loaded").expect("it is there")
     });
-    (directory, gate)
+    let client = client_for(&server).expect("a client");
+    let renewal = Arc::new(JsonApi::new(client, Arc::clone(&clock)));
+    (directory, RefreshGate::new(tokens, credential.ports(renewal, clock), work))
 }

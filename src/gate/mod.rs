@@ -68,8 +68,8 @@ pub struct Ports {
 pub enum Work {
     /// A call or two: tokens are renewed when they are at their end.
     Short,
-    /// Many calls over a while: one task renews the tokens in the background in the last quarter of their life, for as
-    /// long as the gate is there, so that no call waits.
+    /// Many calls over a while: tokens are used nearly to their end, because a task renews them in the background before
+    /// that ([`RefreshGate::keep_ahead`]).
     Long,
 }
 
@@ -104,7 +104,7 @@ pub struct GateCounts {
 }
 
 impl RefreshGate {
-    /// A gate for the session of `tokens`, which were just loaded. Must live within a tokio runtime.
+    /// A gate for the session of `tokens`, which were just loaded. Must be used within a tokio runtime.
     pub fn new(tokens: TokenSet, ports: Ports, work: Work) -> Self {
         let shared = Shared {
             core: Arc::new(Core::new(tokens)),
@@ -116,11 +116,13 @@ impl RefreshGate {
             refreshes: AtomicU64::new(0),
             adoptions: AtomicU64::new(0),
         };
-        let shared = Arc::new(shared);
-        if work == Work::Long {
-            tokio::spawn(ahead::keep_ahead(Arc::downgrade(&shared)));
-        }
-        Self { shared }
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Renews the tokens in the background from now on, in the last quarter of their life and for as long as the gate is
+    /// there, so that no call waits. Must be called within a tokio runtime.
+    pub fn keep_ahead(&self) {
+        tokio::spawn(ahead::keep_ahead(Arc::downgrade(&self.shared)));
     }
 
     /// Returns tokens that the clock does not call stale, renewing them first if it must.

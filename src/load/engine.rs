@@ -41,9 +41,11 @@ pub struct Completed {
     pub refusal: Option<FinalRefusal>,
 }
 
-/// Sends what `plan` says and hands each result to `observe`, in the order in which they end. Dropping the future stops
-/// sending; a refresh that is under way goes on.
+/// Sends what `plan` says and hands each result to `observe`, in the order in which they end. The
+/// session's tokens are renewed in the background for as long as it is there. Dropping the future stops sending; a refresh
+/// that is under way goes on.
 pub async fn run(session: &Session, plan: &Plan, mut observe: impl FnMut(Finished)) {
+    session.gate().keep_ahead();
     let request = Arc::new(plan.request.clone());
     let next = Arc::new(AtomicU64::new(0));
     let concurrency = plan.concurrency.clamp(1, plan.requests.max(1));

@@ -256,3 +256,13 @@ fn a_refresh_that_fails_is_one_failure_for_all() {
     assert_eq!(burst.json()["failed"], 30);
     assert!(burst.stderr.ends_with("hint: run `authcli login`\n"), "{}", burst.stderr);
 }
+
+#[test]
+fn what_was_typed_wrong_costs_no_refresh_either() {
+    let endpoint = Endpoint::start();
+    let cli = Cli::new(&endpoint.url);
+    cli.login_at(&endpoint, "access-1", "refresh-1", 0.001);
+    let before = endpoint.connections();
+    cli.run(&["burst", "-n", "3", "//elsewhere"]).expect(2);
+    assert_eq!(endpoint.connections(), before);
+}

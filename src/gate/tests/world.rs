@@ -144,7 +144,11 @@ impl World {
             renewal: Arc::clone(&self.shared) as _,
             clock: Arc::clone(&self.shared) as _,
         };
-        RefreshGate::new(self.stored().expect("somebody is logged in"), ports, work)
+        let gate = RefreshGate::new(self.stored().expect("somebody is logged in"), ports, work);
+        if work == Work::Long {
+            gate.keep_ahead();
+        }
+        gate
     }
 
     /// Waits for the next renewal that a gate asks for.
