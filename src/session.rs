@@ -21,7 +21,7 @@ use url::Url;
 
 use crate::error::TokenError;
 use crate::gate::RefreshGate;
-use crate::http::{ServerUrl, log_request, log_response};
+use crate::http::{ServerUrl, log_request, log_response, secrets_of};
 use crate::token::{Generation, TokenSet};
 
 /// How much of a refused answer is read before the refresh, and for how long. Nearly all are read whole in that, so
@@ -220,14 +220,14 @@ impl Session {
     }
 
     async fn attempt(&self, request: &Request, tokens: &TokenSet) -> Result<Answer, SendError> {
-        log_request(&request.method, &request.url, &request.headers, tokens);
-        let send = self
-            .client
-            .request(request.method.clone(), request.url.clone())
-            .headers(request.headers.clone())
-            .header(AUTHORIZATION, bearer(tokens)?);
-        let response = send.send().await.map_err(|cause| network_error(&request.url, cause))?;
-        log_response(&response, tokens);
+        debug!(generation = tokens.generation.number(), "sending a request with the tokens of this generation");
+        let mut head = reqwest::Request::new(request.method.clone(), request.url.clone());
+        head.headers_mut().clone_from(&request.headers);
+        head.headers_mut().insert(AUTHORIZATION, bearer(tokens)?);
+        let secrets = secrets_of(tokens);
+        log_request(&head, &secrets);
+        let response = self.client.execute(head).await.map_err(|cause| network_error(&request.url, cause))?;
+        log_response(&response, &secrets);
         Ok(Answer::new(response, tokens))
     }
 }

@@ -3,10 +3,9 @@
 //! A value is left out if its header's name suggests a secret, if it was marked sensitive, or if it holds one of the
 //! session's own secrets (a server may echo them anywhere). Queries are left out too: many APIs take keys there.
 
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Method, Response};
+use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, WWW_AUTHENTICATE};
+use reqwest::{Request, Response};
 use tracing::{Level, debug, enabled};
-use url::Url;
 
 use crate::token::{Secret, TokenSet};
 
@@ -15,45 +14,63 @@ const TELLING: [&str; 9] =
     ["auth", "cookie", "credential", "key", "password", "secret", "session", "signature", "token"];
 const REDACTED: &str = "[redacted]";
 
-/// Logs the head of a request that is about to be sent with `tokens`.
-pub(crate) fn log_request(method: &Method, url: &Url, headers: &HeaderMap, tokens: &TokenSet) {
+/// Logs the head of a request that is about to be sent. `secrets` are all that it, or an answer to it, may hold.
+pub(crate) fn log_request(request: &Request, secrets: &[&str]) {
     if !enabled!(Level::DEBUG) {
         return;
     }
+    let (method, url) = (request.method(), request.url());
     let query = if url.query().is_some() { "?…" } else { "" };
-    debug!(generation = tokens.generation.number(), "> {method} {}{query}", url.path());
-    debug!("> authorization: Bearer {REDACTED}");
-    log_headers('>', headers, tokens);
+    debug!("> {method} {}{query}", url.path());
+    log_headers('>', request.headers(), secrets);
 }
 
 /// Logs the head of an answer to such a request.
-pub(crate) fn log_response(response: &Response, tokens: &TokenSet) {
+pub(crate) fn log_response(response: &Response, secrets: &[&str]) {
     if !enabled!(Level::DEBUG) {
         return;
     }
     debug!("< {:?} {}", response.version(), response.status());
-    log_headers('<', response.headers(), tokens);
+    log_headers('<', response.headers(), secrets);
 }
 
-fn log_headers(direction: char, headers: &HeaderMap, tokens: &TokenSet) {
-    for (name, value) in headers {
-        debug!("{direction} {name}: {}", shown(name, value, tokens));
+/// Logs the head of an answer that may give out secrets nobody here knows yet, in whatever header: only those are shown
+/// that cannot hold one.
+pub(crate) fn log_token_response(response: &Response) {
+    if !enabled!(Level::DEBUG) {
+        return;
+    }
+    debug!("< {:?} {}", response.version(), response.status());
+    for name in [CONTENT_TYPE, CONTENT_LENGTH, DATE] {
+        for value in response.headers().get_all(&name) {
+            debug!("< {name}: {}", shown(&name, value, &[]));
+        }
     }
 }
 
-fn shown(name: &HeaderName, value: &HeaderValue, tokens: &TokenSet) -> String {
+/// Returns the texts of `tokens` that no log may show.
+pub(crate) fn secrets_of(tokens: &TokenSet) -> Vec<&str> {
+    let refresh_token = tokens.refresh_token.as_ref().map(Secret::expose);
+    [tokens.access_token.expose(), tokens.attempt_key.expose()].into_iter().chain(refresh_token).collect()
+}
+
+fn log_headers(direction: char, headers: &HeaderMap, secrets: &[&str]) {
+    for (name, value) in headers {
+        debug!("{direction} {name}: {}", shown(name, value, secrets));
+    }
+}
+
+fn shown(name: &HeaderName, value: &HeaderValue, secrets: &[&str]) -> String {
     let Ok(text) = value.to_str() else {
         return REDACTED.into();
     };
     // `WWW-Authenticate` says why a token was refused: it is what -v is most often wanted for.
-    let telling = name != reqwest::header::WWW_AUTHENTICATE && TELLING.iter().any(|part| name.as_str().contains(part));
-    let own_secrets = [
-        Some(tokens.access_token.expose()),
-        tokens.refresh_token.as_ref().map(Secret::expose),
-        Some(tokens.attempt_key.expose()),
-    ];
-    let echoed = own_secrets.into_iter().flatten().any(|secret| !secret.is_empty() && text.contains(secret));
-    if telling || echoed || value.is_sensitive() { REDACTED.into() } else { text.to_owned() }
+    let telling = name != WWW_AUTHENTICATE && TELLING.iter().any(|part| name.as_str().contains(part));
+    let echoed = secrets.iter().any(|secret| !secret.is_empty() && text.contains(secret));
+    if !(telling || echoed || value.is_sensitive()) {
+        return text.to_owned();
+    }
+    if text.starts_with("Bearer ") { format!("Bearer {REDACTED}") } else { REDACTED.into() }
 }
 
 #[cfg(test)]
@@ -75,12 +92,13 @@ mod tests {
             ("x-auth-token", "t", REDACTED),
             ("x-echo", echo.as_str(), REDACTED),
             ("www-authenticate", echo.as_str(), REDACTED),
+            ("authorization", "Bearer t", "Bearer [redacted]"),
         ] {
             let (name, value) = (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap());
-            assert_eq!(shown(&name, &value, &tokens), expected, "{name}");
+            assert_eq!(shown(&name, &value, &secrets_of(&tokens)), expected, "{name}");
         }
         let mut marked = HeaderValue::from_static("plain");
         marked.set_sensitive(true);
-        assert_eq!(shown(&HeaderName::from_static("x-any"), &marked, &tokens), REDACTED);
+        assert_eq!(shown(&HeaderName::from_static("x-any"), &marked, &[]), REDACTED);
     }
 }

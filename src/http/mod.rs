@@ -5,5 +5,5 @@ mod heads;
 mod transport;
 
 pub use self::address::{AddressError, ServerUrl};
-pub(crate) use self::heads::{log_request, log_response};
+pub(crate) use self::heads::{log_request, log_response, log_token_response, secrets_of};
 pub use self::transport::{client_for, retry_after};

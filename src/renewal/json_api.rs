@@ -17,7 +17,7 @@ use url::Url;
 use super::answer::Answer;
 use super::fault::RenewalFault;
 use crate::gate::{Clock, Renewal, RenewalError};
-use crate::http::{AddressError, ServerUrl};
+use crate::http::{AddressError, ServerUrl, log_request, log_token_response, secrets_of};
 use crate::token::{IssuedTokens, Secret, TokenSet};
 
 /// One try, from the connection to the last byte of the answer.
@@ -114,7 +114,7 @@ impl JsonApi {
     ) -> Result<IssuedTokens, LoginError> {
         let url = server.join("login")?;
         let body = LoginBody { username: account, password: password.expose() };
-        let answer = self.post(&url, &body, None).await.map_err(LoginError::Fault)?;
+        let answer = self.post(&url, &body, None, &[password.expose()]).await.map_err(LoginError::Fault)?;
         let origin = server.origin_text();
         match answer.status {
             StatusCode::OK | StatusCode::CREATED => answer.tokens().map_err(LoginError::Fault),
@@ -132,7 +132,8 @@ impl JsonApi {
 
     /// Revokes the session of `refresh_token` at the `endpoint` for that. `Ok(false)`: the server has no such call.
     pub async fn revoke(&self, endpoint: &Url, refresh_token: &Secret) -> Result<bool, RenewalFault> {
-        let answer = self.post(endpoint, &RefreshBody { refresh_token: refresh_token.expose() }, None).await?;
+        let refresh_token = refresh_token.expose();
+        let answer = self.post(endpoint, &RefreshBody { refresh_token }, None, &[refresh_token]).await?;
         match answer.status {
             status if status.is_success() => Ok(true),
             StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED => Ok(false),
@@ -140,12 +141,22 @@ impl JsonApi {
         }
     }
 
-    async fn post(&self, url: &Url, body: &impl Serialize, attempt_key: Option<&str>) -> Result<Answer, RenewalFault> {
+    /// Sends `body`, which holds `secrets`.
+    async fn post(
+        &self,
+        url: &Url,
+        body: &impl Serialize,
+        attempt_key: Option<&str>,
+        secrets: &[&str],
+    ) -> Result<Answer, RenewalFault> {
         let mut request = self.client.post(url.clone()).timeout(TRY_BOUND).json(body);
         if let Some(key) = attempt_key {
             request = request.header("Idempotency-Key", key);
         }
-        let response = request.send().await.map_err(|cause| transport_fault(url, cause))?;
+        let request = request.build().map_err(|cause| transport_fault(url, cause))?;
+        log_request(&request, secrets);
+        let response = self.client.execute(request).await.map_err(|cause| transport_fault(url, cause))?;
+        log_token_response(&response);
         Answer::read(response, self.clock.now()).await
     }
 
@@ -161,7 +172,8 @@ impl JsonApi {
             .build();
         let mut unanswered = false;
         loop {
-            let result = self.post(&tokens.refresh_endpoint, &body, Some(tokens.attempt_key.expose())).await;
+            let key = Some(tokens.attempt_key.expose());
+            let result = self.post(&tokens.refresh_endpoint, &body, key, &secrets_of(tokens)).await;
             let (fault, asked) = match result {
                 Ok(answer) => match judge(&answer, refresh_token) {
                     Verdict::Tokens(issued) => return Ok(issued),

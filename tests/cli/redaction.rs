@@ -243,3 +243,20 @@ fn token_is_the_one_command_that_prints_a_token() {
     assert_eq!(token.text(), format!("access-{CANARY}-1\n"));
     assert!(!token.stderr.contains(CANARY), "{}", token.stderr);
 }
+
+#[test]
+fn v_shows_the_heads_of_every_call_and_no_header_that_may_give_out_a_token() {
+    let mut watched = Watched::start(0.001);
+    let refresh = watched.tokens(900.0).with("X-Given", CANARY).with("Location", &format!("/{CANARY}"));
+    let output = watched.check(&["get", "/x"], &refresh, &Answer::new(200, "fine").with("X-Request-Id", "7"));
+    for line in [
+        "> POST /refresh",
+        "> idempotency-key: [redacted]",
+        "< content-type: application/json",
+        "> GET /x",
+        "> authorization: Bearer [redacted]",
+        "< x-request-id: 7",
+    ] {
+        assert!(output.stderr.contains(line), "{line} in {}", output.stderr);
+    }
+}
