@@ -1,5 +1,6 @@
 //! Sends many requests through one session, a fixed number at a time.
 
+use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -66,6 +67,14 @@ pub async fn run(session: &Session, plan: &Plan, mut observe: impl FnMut(Finishe
     drop(results);
     while let Some(result) = finished.recv().await {
         observe(result);
+    }
+    // All have ended: a panic in one of them must not look like fewer requests.
+    while let Some(ended) = senders.join_next().await {
+        if let Err(failed) = ended
+            && failed.is_panic()
+        {
+            resume_unwind(failed.into_panic());
+        }
     }
 }
 

@@ -191,6 +191,10 @@ fn judge_token(error: &TokenError) -> Verdict {
 fn judge_store(error: &StoreError) -> Verdict {
     match error {
         StoreError::NoKeyring(_) | StoreError::KeyringSilent(_) => ends_with(Exit::Store, STORE_HINT),
+        StoreError::Keyring { .. } => ends_with(Exit::Store, STORE_HINT),
+        StoreError::Behind { .. } => {
+            ends_with(Exit::Store, "try again in a moment; if it stays so, the store lost a save: run `authcli login`")
+        }
         StoreError::EntryMissing => ends_with(Exit::Store, "unlock the keyring, or run `authcli login`"),
         StoreError::Damaged { .. } => ends_with(Exit::Store, "run `authcli login` to replace it"),
         StoreError::NewerVersion { .. } => ends_with(Exit::Store, "use the newer authcli"),
