@@ -5,6 +5,11 @@
 //! - The lock file lies beside the configuration that names the credential, so whoever can find the credential finds the
 //!   lock.
 //! - Nothing here waits for another process: the gate polls, and reads the stamp in between.
+//! - A file system that does not answer, or has no locks, is an error ([`LockFault`]): nobody goes on without the lock.
+//! - Symbolic links are not followed. A credential's lock and stamp lie in a directory that nobody else may enter.
+//!
+//! A lock file that is removed while it is held no longer keeps anybody out; the attempt key keeps such a pair of
+//! refreshes from costing the session.
 
 use std::fs::{File, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
@@ -19,7 +24,7 @@ use tracing::debug;
 
 use crate::error::{StoreError, TokenError};
 use crate::gate::{Held, LockFault, LockHolder, Rendezvous, Stamp};
-use crate::private_fs::{self, Durability};
+use crate::private_fs::{self, CALL_BOUND, Durability};
 use crate::worker::Worker;
 
 const STAMP_VERSION: u64 = 1;
@@ -29,14 +34,23 @@ const POLL: Duration = Duration::from_millis(20);
 #[derive(Clone, Debug)]
 pub struct LockFile {
     path: PathBuf,
+    /// Makes the directory, or checks the one that is there.
+    prepare: fn(&Path) -> Result<(), StoreError>,
     /// Locking and file calls may hang on a network file system.
     worker: Worker,
+    bound: Duration,
 }
 
 impl LockFile {
     /// The lock file at `path`; it is made when it is first locked.
     pub fn new(path: PathBuf) -> Self {
-        Self { path, worker: Worker::start("authcli-lock") }
+        let prepare = private_fs::ensure_directory_exists;
+        Self { path, prepare, worker: Worker::for_files(), bound: CALL_BOUND }
+    }
+
+    /// The lock file at `path`, in a directory that nobody else may enter.
+    fn in_private_directory(path: PathBuf) -> Self {
+        Self { prepare: private_fs::ensure_directory, ..Self::new(path) }
     }
 
     /// Takes the lock, waiting at most `bound` for whoever holds it.
@@ -56,16 +70,17 @@ impl LockFile {
     }
 
     async fn try_lock(&self) -> Result<Option<Held>, LockFault> {
-        let path = self.path.clone();
-        let taken = self.worker.run(move || take(&path)).await;
+        let (path, prepare) = (self.path.clone(), self.prepare);
+        // A lock that is taken after all once nobody waits for it is let go with the result.
+        let taken = self.worker.run(self.bound, move || take(&path, prepare)).await;
         taken
-            .unwrap_or_else(|_| Err(io::Error::other("the thread that takes locks is gone")))
+            .unwrap_or_else(|fault| Err(fault.into_io_error()))
             .map_err(|cause| LockFault { path: self.path.clone(), cause: Arc::new(cause) })
     }
 
     async fn holder(&self) -> LockHolder {
         let path = self.path.clone();
-        let pid = self.worker.run(move || read_pid(&path)).await.ok().flatten();
+        let pid = self.worker.run(self.bound, move || read_pid(&path)).await.ok().flatten();
         LockHolder { path: self.path.clone(), pid }
     }
 }
@@ -81,7 +96,7 @@ impl ProcessLock {
     /// The lock of credential `id` under the `configuration` directory.
     pub fn new(configuration: &Path, id: &str) -> Self {
         Self {
-            lock: LockFile::new(private_fs::credential_path(configuration, id, "lock")),
+            lock: LockFile::in_private_directory(private_fs::credential_path(configuration, id, "lock")),
             stamp_path: private_fs::credential_path(configuration, id, "stamp"),
         }
     }
@@ -104,22 +119,25 @@ impl Rendezvous for ProcessLock {
     fn stamp(&self) -> BoxFuture<'_, Option<Stamp>> {
         Box::pin(async {
             let path = self.stamp_path.clone();
-            self.lock.worker.run(move || read_stamp(&path)).await.ok().flatten()
+            self.lock.worker.run(self.lock.bound, move || read_stamp(&path)).await.ok().flatten()
         })
     }
 
-    fn set_stamp<'a>(&'a self, _held: &'a Held, stamp: &'a Stamp) -> BoxFuture<'a, Result<(), StoreError>> {
+    fn set_stamp<'a>(&'a self, held: &'a Held, stamp: &'a Stamp) -> BoxFuture<'a, Result<(), StoreError>> {
         Box::pin(async {
             let path = self.stamp_path.clone();
             let versioned = VersionedStamp { version: STAMP_VERSION, stamp: stamp.clone() };
+            // As with a save: a late write must not replace what the next holder of the lock writes.
+            let held = held.clone();
             let write = move || {
-                let text = serde_json::to_vec(&versioned).map_err(|error| StoreError::Damaged {
-                    place: path.display().to_string(),
-                    what: format!("it cannot be written as JSON ({:?})", error.classify()),
-                })?;
-                private_fs::replace(&path, &text, Durability::Replaceable)
+                let result = write_stamp(&path, &versioned);
+                drop(held);
+                result
             };
-            self.lock.worker.run(write).await.unwrap_or(Err(StoreError::Stopped))
+            match self.lock.worker.run(self.lock.bound, write).await {
+                Ok(result) => result,
+                Err(fault) => Err(fault.of_file("write", &self.stamp_path)),
+            }
         })
     }
 }
@@ -129,6 +147,14 @@ struct VersionedStamp {
     version: u64,
     #[serde(flatten)]
     stamp: Stamp,
+}
+
+fn write_stamp(path: &Path, stamp: &VersionedStamp) -> Result<(), StoreError> {
+    let text = serde_json::to_vec(stamp).map_err(|error| StoreError::Damaged {
+        place: path.display().to_string(),
+        what: format!("it cannot be written as JSON ({:?})", error.classify()),
+    })?;
+    private_fs::replace(path, &text, Durability::Replaceable)
 }
 
 fn read_stamp(path: &Path) -> Option<Stamp> {
@@ -149,9 +175,9 @@ fn read_stamp(path: &Path) -> Option<Stamp> {
 }
 
 /// Takes the lock on `path` if it is free.
-fn take(path: &Path) -> io::Result<Option<Held>> {
+fn take(path: &Path, prepare: fn(&Path) -> Result<(), StoreError>) -> io::Result<Option<Held>> {
     if let Some(directory) = path.parent() {
-        private_fs::ensure_directory_exists(directory).map_err(io::Error::other)?;
+        prepare(directory).map_err(io::Error::other)?;
     }
     let mut file = private_fs::open_permanent(path)?;
     match file.try_lock() {
@@ -200,40 +226,4 @@ fn is_still_at(_path: &Path, _file: &File) -> io::Result<bool> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn only_one_holds_the_lock_and_others_learn_who() {
-        let directory = tempfile::tempdir().unwrap();
-        let [first, second] = [(); 2].map(|()| ProcessLock::new(directory.path(), "one"));
-        let held = first.try_lock().await.unwrap().expect("the lock is free");
-        assert!(second.try_lock().await.unwrap().is_none());
-        assert_eq!(second.holder().await.pid, Some(std::process::id()));
-        drop(held);
-        assert!(second.try_lock().await.unwrap().is_some());
-    }
-
-    #[cfg(unix)]
-    #[tokio::test]
-    async fn a_lock_on_a_removed_file_is_none() {
-        let directory = tempfile::tempdir().unwrap();
-        let lock = ProcessLock::new(directory.path(), "one");
-        let held = lock.try_lock().await.unwrap().expect("the lock is free");
-        std::fs::remove_file(&lock.lock.path).unwrap();
-        let replacement = lock.try_lock().await.unwrap().expect("the new file is free");
-        assert!(lock.try_lock().await.unwrap().is_none());
-        drop((held, replacement));
-    }
-
-    #[tokio::test]
-    async fn a_damaged_stamp_is_no_stamp() {
-        let directory = tempfile::tempdir().unwrap();
-        let lock = ProcessLock::new(directory.path(), "one");
-        let _held = lock.try_lock().await.unwrap();
-        for damage in ["", "{", "[]", "{\"version\":99,\"session\":\"s\",\"generation\":1}"] {
-            private_fs::replace(&lock.stamp_path, damage.as_bytes(), Durability::Replaceable).unwrap();
-            assert_eq!(lock.stamp().await, None, "{damage:?}");
-        }
-    }
-}
+mod tests;

@@ -1,16 +1,23 @@
 //! The file store: one JSON file of mode 0600 in a directory of mode 0700.
 //!
-//! Writes are atomic and durable (temporary file, `fsync`, rename, `fsync` of the directory). Symbolic links, other
-//! owners and wider modes are refused, for reading and for writing.
+//! - Writes are atomic and durable (temporary file, `fsync`, rename, `fsync` of the directory). What a killed writer left
+//!   is removed by the next save or clear.
+//! - Symbolic links, other owners and wider modes are refused, for reading and for writing.
+//! - A disk that does not answer is an error after [`CALL_BOUND`]. A write that was given up on keeps the process lock
+//!   until it is over, so it can never replace a newer one.
+//! - Before a refresh as much is written as an entry has, so that a full disk is noticed while the refresh token is good.
+//!
+//! It does not encrypt: whoever may read the user's files, or a backup of them, has the tokens.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
 use super::entry;
 use crate::error::StoreError;
 use crate::gate::{Held, TokenStore};
-use crate::private_fs::{self, Durability};
+use crate::private_fs::{self, CALL_BOUND, Durability};
 use crate::token::TokenSet;
 use crate::worker::Worker;
 
@@ -20,23 +27,25 @@ pub struct FileStore {
     path: PathBuf,
     /// A disk may be slow or gone.
     worker: Worker,
+    bound: Duration,
 }
 
 impl FileStore {
     /// The store of credential `id` under the `configuration` directory.
     pub fn new(configuration: &Path, id: &str) -> Self {
         let path = private_fs::credential_path(configuration, id, "json");
-        Self { path, worker: Worker::start("authcli-file-store") }
+        Self { path, worker: Worker::for_files(), bound: CALL_BOUND }
     }
 
     /// Runs a job that changes the disk. It holds the lock until it is over, also if nobody waits for it any more.
     async fn change<T: Send + 'static>(
         &self,
         held: &Held,
+        action: &'static str,
         job: impl FnOnce(&Path) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let held = held.clone();
-        self.on_disk(move |path| {
+        self.on_disk(action, move |path| {
             let result = job(path);
             drop(held);
             result
@@ -46,16 +55,20 @@ impl FileStore {
 
     async fn on_disk<T: Send + 'static>(
         &self,
+        action: &'static str,
         job: impl FnOnce(&Path) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let path = self.path.clone();
-        self.worker.run(move || job(&path)).await.unwrap_or(Err(StoreError::Stopped))
+        match self.worker.run(self.bound, move || job(&path)).await {
+            Ok(result) => result,
+            Err(fault) => Err(fault.of_file(action, &self.path)),
+        }
     }
 }
 
 impl TokenStore for FileStore {
     fn load(&self) -> BoxFuture<'_, Result<Option<TokenSet>, StoreError>> {
-        Box::pin(self.on_disk(|path| {
+        Box::pin(self.on_disk("read", |path| {
             let Some(text) = private_fs::read(path)? else {
                 return Ok(None);
             };
@@ -63,28 +76,23 @@ impl TokenStore for FileStore {
         }))
     }
 
-    fn prove_writable<'a>(&'a self, _held: &'a Held) -> BoxFuture<'a, Result<(), StoreError>> {
-        Box::pin(self.on_disk(|path| {
+    fn prove_writable<'a>(&'a self, held: &'a Held) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(self.change(held, "write beside", |path| {
             ensure_parent(path)?;
-            let temporary = private_fs::temporary_beside(path);
-            temporary.map(drop).map_err(|cause| StoreError::File {
-                action: "write beside",
-                path: path.into(),
-                cause: std::sync::Arc::new(cause),
-            })
+            private_fs::prove_replaceable(path)
         }))
     }
 
     fn save<'a>(&'a self, held: &'a Held, tokens: &'a TokenSet) -> BoxFuture<'a, Result<(), StoreError>> {
         let text = entry::encode(tokens, &self.path.display().to_string());
-        Box::pin(self.change(held, move |path| {
+        Box::pin(self.change(held, "write", move |path| {
             ensure_parent(path)?;
             private_fs::replace(path, &text?, Durability::Durable)
         }))
     }
 
     fn clear<'a>(&'a self, held: &'a Held) -> BoxFuture<'a, Result<(), StoreError>> {
-        Box::pin(self.change(held, private_fs::remove))
+        Box::pin(self.change(held, "remove", private_fs::remove))
     }
 }
 
@@ -94,85 +102,4 @@ fn ensure_parent(path: &Path) -> Result<(), StoreError> {
 
 #[cfg(unix)]
 #[cfg(test)]
-mod tests {
-    use std::fs;
-    use std::os::unix::fs::{PermissionsExt as _, symlink};
-
-    use super::*;
-    use crate::store::entry::tests::sample;
-
-    struct Place {
-        _directory: tempfile::TempDir,
-        store: FileStore,
-        held: Held,
-    }
-
-    async fn filled() -> Place {
-        let directory = tempfile::tempdir().unwrap();
-        let store = FileStore::new(directory.path(), "one");
-        let held = Held::new(());
-        store.save(&held, &sample()).await.unwrap();
-        Place { _directory: directory, store, held }
-    }
-
-    fn mode(path: &Path) -> u32 {
-        fs::metadata(path).unwrap().permissions().mode() & 0o777
-    }
-
-    #[tokio::test]
-    async fn what_was_saved_is_loaded_and_private() {
-        let place = filled().await;
-        let loaded = place.store.load().await.unwrap().unwrap();
-        assert!(loaded.is_same_save(&sample()));
-        assert_eq!(mode(&place.store.path), 0o600);
-        assert_eq!(mode(place.store.path.parent().unwrap()), 0o700);
-    }
-
-    #[tokio::test]
-    async fn nothing_is_left_after_a_clear_and_a_second_clear_is_no_error() {
-        let place = filled().await;
-        place.store.clear(&place.held).await.unwrap();
-        place.store.clear(&place.held).await.unwrap();
-        assert!(place.store.load().await.unwrap().is_none());
-        assert_eq!(fs::read_dir(place.store.path.parent().unwrap()).unwrap().count(), 0);
-    }
-
-    #[tokio::test]
-    async fn a_file_that_others_may_read_is_refused() {
-        let place = filled().await;
-        fs::set_permissions(&place.store.path, fs::Permissions::from_mode(0o644)).unwrap();
-        let error = place.store.load().await.unwrap_err();
-        assert!(matches!(&error, StoreError::Unsafe { why, .. } if why.contains("chmod 600")), "{error}");
-    }
-
-    #[tokio::test]
-    async fn a_directory_that_others_may_enter_is_refused_before_anything_is_written() {
-        let place = filled().await;
-        let directory = place.store.path.parent().unwrap();
-        fs::set_permissions(directory, fs::Permissions::from_mode(0o755)).unwrap();
-        let before = fs::metadata(&place.store.path).unwrap().modified().unwrap();
-        let error = place.store.save(&place.held, &sample()).await.unwrap_err();
-        assert!(matches!(error, StoreError::Unsafe { .. }), "{error}");
-        assert_eq!(fs::metadata(&place.store.path).unwrap().modified().unwrap(), before);
-    }
-
-    #[tokio::test]
-    async fn a_symbolic_link_is_not_followed() {
-        let place = filled().await;
-        let real = place.store.path.with_extension("real");
-        fs::rename(&place.store.path, &real).unwrap();
-        symlink(&real, &place.store.path).unwrap();
-        let error = place.store.load().await.unwrap_err();
-        assert!(matches!(&error, StoreError::Unsafe { why, .. } if why.contains("symbolic link")), "{error}");
-    }
-
-    #[tokio::test]
-    async fn a_named_pipe_does_not_hang() {
-        let place = filled().await;
-        fs::remove_file(&place.store.path).unwrap();
-        let path = place.store.path.clone();
-        assert!(std::process::Command::new("mkfifo").arg("-m").arg("600").arg(&path).status().unwrap().success());
-        let error = place.store.load().await.unwrap_err();
-        assert!(matches!(error, StoreError::Unsafe { .. }), "{error}");
-    }
-}
+mod tests;

@@ -1,7 +1,8 @@
 //! The OS keyring: Keychain, Credential Manager, or Secret Service.
 //!
 //! - Keyring calls block, and may hang for ever (a prompt that nobody answers, a daemon that is frozen). All of them run
-//!   on one detached thread, in order; whoever waits gives up after a bound and says so.
+//!   on one detached thread of the process, in order; whoever waits gives up after a bound and says so, and while the
+//!   thread is stuck nobody else waits.
 //! - After a save the entry is read back: some backends take a write without keeping it.
 //! - "No such entry" from a keyring that was never unlocked looks the same as "logged out". So a login proves the keyring
 //!   by writing, and whoever finds nothing asks the stamp whether something was saved
@@ -13,13 +14,12 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use keyring_core::{Entry, Error as KeyringError};
-use tokio::time::timeout;
 
 use super::entry;
 use crate::error::StoreError;
 use crate::gate::{Held, TokenStore};
 use crate::token::TokenSet;
-use crate::worker::Worker;
+use crate::worker::{Worker, WorkerFault};
 
 /// The `service` attribute of all our entries.
 const SERVICE: &str = "authcli";
@@ -38,7 +38,7 @@ pub struct KeyringStore {
 impl KeyringStore {
     /// The store of credential `id`. The keyring is not contacted before the first call.
     pub fn new(id: &str) -> Self {
-        Self { id: id.to_owned(), worker: Worker::start("authcli-keyring") }
+        Self { id: id.to_owned(), worker: Worker::for_keyring() }
     }
 
     /// Runs a job that changes the keyring. It holds the lock until it is over, also if nobody waits for it any more.
@@ -62,9 +62,10 @@ impl KeyringStore {
         job: impl FnOnce(&str) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let id = self.id.clone();
-        match timeout(bound, self.worker.run(move || job(&id))).await {
-            Ok(result) => result.unwrap_or(Err(StoreError::Stopped)),
-            Err(_) => Err(StoreError::KeyringSilent(bound)),
+        match self.worker.run(bound, move || job(&id)).await {
+            Ok(result) => result,
+            Err(WorkerFault::Late(waited)) => Err(StoreError::KeyringSilent(waited)),
+            Err(WorkerFault::Gone) => Err(StoreError::Stopped),
         }
     }
 }
