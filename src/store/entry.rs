@@ -1,7 +1,7 @@
 //! The stored form of a [`TokenSet`]: one JSON object with a `version`.
 //!
 //! An entry of a newer version is refused, never guessed at and never overwritten. Errors name what is wrong and where,
-//! never what stands there: it may be a token.
+//! never what stands there: it may be a token. Version 2 is taken: so heads of split entries begin (`split.rs`).
 
 use jiff::Timestamp;
 use secrecy::zeroize::Zeroizing;
@@ -13,6 +13,8 @@ use crate::expiry::Lifetime;
 use crate::token::{AttemptKey, Generation, Secret, SessionId, TokenSet};
 
 const VERSION: u64 = 1;
+/// What an entry holds beside its tokens is rarely more.
+const ROOM_FOR_THE_REST: usize = 2048;
 
 #[derive(Deserialize)]
 struct VersionAlone {
@@ -52,6 +54,11 @@ struct Entry {
     refresh_lifetime_ms: Lifetime,
 }
 
+/// Returns the version that `text` says it has, if it says one.
+pub(super) fn version_of(text: &[u8]) -> Option<u64> {
+    serde_json::from_slice(text).ok().map(|VersionAlone { version }| version)
+}
+
 /// Returns the stored form of `tokens`; it is wiped from memory when dropped.
 pub(super) fn encode(tokens: &TokenSet, place: &str) -> Result<Zeroizing<Vec<u8>>, StoreError> {
     let entry = EntryRef {
@@ -69,7 +76,11 @@ pub(super) fn encode(tokens: &TokenSet, place: &str) -> Result<Zeroizing<Vec<u8>
         access_lifetime_ms: tokens.access_lifetime,
         refresh_lifetime_ms: tokens.refresh_lifetime,
     };
-    serde_json::to_vec(&entry).map(Zeroizing::new).map_err(|error| damaged(place, &error))
+    // Room for all of it at once: a buffer that grows leaves copies behind that nobody wipes.
+    let tokens = entry.access_token.len() + entry.refresh_token.map_or(0, str::len);
+    let mut text = Zeroizing::new(Vec::with_capacity(tokens + ROOM_FOR_THE_REST));
+    serde_json::to_writer(&mut *text, &entry).map_err(|error| damaged(place, &error))?;
+    Ok(text)
 }
 
 /// Returns the tokens that `text`, found at `place`, holds.

@@ -6,6 +6,7 @@
 mod entry;
 mod file;
 mod keyring;
+mod split;
 
 use std::fmt;
 use std::path::Path;
