@@ -15,6 +15,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -32,7 +33,7 @@ use crate::worker::{Worker, WorkerFault};
 const SERVICE: &str = "authcli";
 const PLACE: &str = "the OS keyring";
 const READ_BOUND: Duration = Duration::from_secs(3);
-/// Starting the connection counts here too; a write that is given up on may still happen later.
+/// A write that is given up on may still happen later.
 const WRITE_BOUND: Duration = Duration::from_secs(8);
 /// `CRED_MAX_CREDENTIAL_BLOB_SIZE` of the Windows SDK. The other keyrings take whatever tokens there are (a Secret
 /// Service takes a megabyte).
@@ -44,6 +45,8 @@ pub struct KeyringStore {
     id: String,
     cells: Arc<dyn Cells>,
     worker: Worker,
+    /// Whether the keyring has ever answered this store.
+    answers: Arc<AtomicBool>,
     read_bound: Duration,
     write_bound: Duration,
 }
@@ -55,6 +58,7 @@ impl KeyringStore {
             id: id.to_owned(),
             cells: Arc::new(OsKeyring),
             worker: Worker::for_keyring(),
+            answers: Arc::default(),
             read_bound: READ_BOUND,
             write_bound: WRITE_BOUND,
         }
@@ -66,6 +70,10 @@ impl KeyringStore {
         held: &Held,
         job: impl FnOnce(&dyn Cells, &str) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
+        // A write is waited for longer, but not of a keyring that may not be there at all.
+        if !self.answers.load(Ordering::Relaxed) {
+            self.in_keyring(self.read_bound, |cells, id| cells.read(id).map(drop)).await?;
+        }
         let held = held.clone();
         self.in_keyring(self.write_bound, move |cells, id| {
             let result = job(cells, id);
@@ -82,7 +90,10 @@ impl KeyringStore {
     ) -> Result<T, StoreError> {
         let (id, cells) = (self.id.clone(), Arc::clone(&self.cells));
         match self.worker.run(bound, move || job(&*cells, &id)).await {
-            Ok(result) => result,
+            Ok(result) => {
+                self.answers.store(true, Ordering::Relaxed);
+                result
+            }
             Err(WorkerFault::Late(waited)) => Err(StoreError::KeyringSilent(waited)),
             Err(WorkerFault::Gone) => Err(StoreError::Stopped),
         }

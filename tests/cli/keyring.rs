@@ -1,8 +1,10 @@
-//! The main path on a real Secret Service.
+//! The main path on a real Secret Service, and what happens when that is frozen, locked or gone.
 
-use insta::assert_snapshot;
+use std::time::{Duration, Instant};
 
-use crate::support::{SecretService, Server};
+use insta::{allow_duplicates, assert_snapshot};
+
+use crate::support::{Answer, Cli, Endpoint, Running, SecretService, Server};
 
 const LOGIN: [&str; 4] = ["login", "-u", "admin", "--password-stdin"];
 
@@ -113,4 +115,108 @@ fn a_login_moves_the_tokens_to_the_store_asked_for() {
     assert!(!cli.entry().exists());
     assert_eq!(keyring.search().matches("label = ").count(), 1);
     cli.run(&["get", "/protected"]).expect(0);
+}
+
+/// Whoever waits for a keyring waits no longer than this, whatever the command.
+const LONGEST: Duration = Duration::from_secs(10);
+
+/// Starts every command that uses a login.
+fn every_command(cli: &Cli) -> impl Iterator<Item = Running> {
+    let login = std::iter::once_with(|| cli.start_with_input(&LOGIN, "123456\n"));
+    COMMANDS.iter().map(|arguments| cli.start(arguments)).chain(login)
+}
+
+/// Asserts that a command ends with exit code 8, what it says and a hint, and in time since `start`.
+#[track_caller]
+fn assert_fails_in_time(process: Running, start: Instant, expected: &str) {
+    let refused = process.finish().expect(8).without_stdout();
+    assert!(start.elapsed() < LONGEST, "{:?}: {}", start.elapsed(), refused.stderr);
+    assert!(refused.stderr.contains(expected), "{}", refused.stderr);
+    let hint = refused.stderr.lines().last().unwrap();
+    allow_duplicates! {
+        assert_snapshot!(hint, @"hint: unlock the keyring, or log in with `--store file` to keep tokens in a private file");
+    }
+}
+
+const COMMANDS: [&[&str]; 7] = [
+    &["get", "/protected"],
+    &["token"],
+    &["status"],
+    &["refresh"],
+    &["logout"],
+    &["logout", "--all"],
+    &["burst", "-n", "20", "--json"],
+];
+
+#[test]
+#[ignore = "needs gnome-keyring and dbus: run `make test`"]
+fn a_frozen_keyring_is_told_in_time_and_costs_nothing() {
+    let (keyring, server) = (SecretService::start(), Server::start());
+    let cli = keyring.user(&server.url);
+    cli.run_with_input(&LOGIN, "123456\n").expect(0);
+    let before = cli.everything();
+    keyring.freeze();
+    let start = Instant::now();
+    // All at once: each waits for itself.
+    for process in every_command(&cli).collect::<Vec<_>>() {
+        assert_fails_in_time(process, start, "the OS keyring did not answer within ");
+    }
+    assert_eq!(cli.everything(), before, "nothing is changed, nothing is kept in a file instead");
+    keyring.thaw();
+    assert_eq!((server.refreshes(), server.logouts()), (0, 0));
+    cli.run(&["get", "/protected"]).expect(0).silent();
+    cli.run(&["refresh"]).expect(0);
+    // The check of the store that a login made may have left its entry; the session's own is one.
+    assert_eq!(keyring.search().matches(&format!("label = authcli: admin at {}", server.url)).count(), 1);
+}
+
+#[test]
+#[ignore = "needs gnome-keyring and dbus: run `make test`"]
+fn a_locked_keyring_is_no_logout() {
+    let (mut keyring, server) = (SecretService::start(), Server::start());
+    let cli = keyring.user(&server.url);
+    cli.run_with_input(&LOGIN, "123456\n").expect(0);
+    let before = cli.everything();
+    keyring.lock();
+    for process in every_command(&cli) {
+        assert_fails_in_time(process, Instant::now(), "the OS keyring is not available\n");
+    }
+    assert_eq!(cli.everything(), before, "nothing is changed, nothing is kept in a file instead");
+    keyring.unlock();
+    assert_eq!((server.refreshes(), server.logouts()), (0, 0));
+    cli.run(&["get", "/protected"]).expect(0).silent();
+    cli.run(&["refresh"]).expect(0);
+}
+
+/// The worst moment: the refresh token is spent, and its successor cannot be kept.
+#[test]
+#[ignore = "needs gnome-keyring and dbus: run `make test`"]
+fn a_keyring_that_freezes_while_a_refresh_is_answered_costs_no_session() {
+    let (keyring, endpoint) = (SecretService::start(), Endpoint::start());
+    let cli = keyring.user(&endpoint.url);
+    cli.login_at(&endpoint, "access-1", "refresh-1", 0.001);
+    let refreshing = cli.start(&["refresh"]);
+    let refresh = endpoint.expect("POST", "/refresh");
+    let attempt = refresh.header("Idempotency-Key").unwrap().to_owned();
+    keyring.freeze();
+    let start = Instant::now();
+    refresh.reply(Answer::tokens("access-2", "refresh-2", 900.0));
+    let failed = refreshing.finish().expect(8).without_stdout();
+    assert!(start.elapsed() < LONGEST, "{:?}", start.elapsed());
+    assert!(failed.stderr.contains("error: the refreshed tokens could not be saved"), "{}", failed.stderr);
+    assert!(failed.stderr.contains("hint: "), "{}", failed.stderr);
+
+    keyring.thaw();
+    let get = cli.start(&["get", "/x"]);
+    let mut call = endpoint.next();
+    // The write may have come late, after its process; then there is nothing to repeat.
+    if call.path == "/refresh" {
+        assert_eq!((call.refresh_token().as_str(), call.header("Idempotency-Key")), ("refresh-1", Some(&*attempt)));
+        call.reply(Answer::tokens("access-2", "refresh-2", 900.0));
+        call = endpoint.next();
+    }
+    assert_eq!((call.path.as_str(), call.bearer()), ("/x", Some("access-2")));
+    call.reply(Answer::new(200, ""));
+    get.finish().expect(0).silent();
+    assert_eq!(cli.run(&["token"]).expect(0).silent().text(), "access-2\n");
 }

@@ -7,11 +7,15 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
 
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use super::{BOUND, Cli, eventually};
 
 /// Both daemons run in a home and a runtime directory of their own, and end with the value.
+///
+/// The keyring can be [frozen](SecretService::freeze), as by a debugger or a machine that swaps, and
+/// [locked](SecretService::lock), as by a screen lock.
 pub(crate) struct SecretService {
     address: String,
     directory: TempDir,
@@ -36,16 +40,65 @@ impl SecretService {
         service.daemons.push(bus.spawn().expect("dbus-daemon: run `make test`, which installs what is missing"));
         service.address = first_line(service.daemons[0].stdout.take().unwrap());
 
-        let mut keyring = service.command("gnome-keyring-daemon");
+        let keyring = service.keyring();
+        service.daemons.push(keyring);
+        service.wait_until_it_works();
+        service
+    }
+
+    /// Starts the keyring's daemon, unlocked.
+    fn keyring(&self) -> Child {
+        let mut keyring = self.command("gnome-keyring-daemon");
         // `--unlock` must come with the first start; later it does nothing.
         keyring.args(["--foreground", "--unlock", "--components=secrets"]).stdin(Stdio::piped());
         let mut keyring =
             keyring.spawn().expect("gnome-keyring-daemon: run `make test`, which installs what is missing");
         // The end of the input is the end of the password.
         keyring.stdin.take().unwrap().write_all(b"password of the keyring").unwrap();
-        service.daemons.push(keyring);
-        eventually("the keyring takes a secret", || service.takes_a_secret());
-        service
+        keyring
+    }
+
+    fn wait_until_it_works(&self) {
+        eventually("the keyring takes a secret", || self.takes_a_secret());
+    }
+
+    /// Stops the keyring in the middle of whatever it does: it answers nothing until it is thawed.
+    pub(crate) fn freeze(&self) {
+        kill_process(self.keyring_pid(), Signal::STOP).unwrap();
+        // Signals arrive when they arrive.
+        eventually("the keyring stands still", || {
+            let status = std::fs::read_to_string(format!("/proc/{}/status", self.daemons[1].id())).unwrap();
+            status.lines().any(|line| line.starts_with("State:\tT"))
+        });
+    }
+
+    /// Lets it go on with what it was asked meanwhile.
+    pub(crate) fn thaw(&self) {
+        kill_process(self.keyring_pid(), Signal::CONT).unwrap();
+    }
+
+    fn keyring_pid(&self) -> Pid {
+        Pid::from_child(&self.daemons[1])
+    }
+
+    /// Locks the keyring. There is nobody who could be asked for its password.
+    pub(crate) fn lock(&self) {
+        let mut lock = self.command("dbus-send");
+        lock.args(["--session", "--print-reply", "--dest=org.freedesktop.secrets", "/org/freedesktop/secrets"]);
+        lock.args(["org.freedesktop.Secret.Service.Lock", "array:objpath:/org/freedesktop/secrets/collection/login"]);
+        let locked = lock.stdout(Stdio::piped()).output().expect("dbus-send: it comes with dbus-daemon");
+        let reply = String::from_utf8(locked.stdout).unwrap();
+        assert!(reply.contains("/org/freedesktop/secrets/collection/login"), "{reply}");
+    }
+
+    /// Unlocks the keyring again, as a new desktop session does: by a new daemon on the same files.
+    pub(crate) fn unlock(&mut self) {
+        let mut locked = self.daemons.pop().unwrap();
+        locked.kill().unwrap();
+        locked.wait().unwrap();
+        let keyring = self.keyring();
+        self.daemons.push(keyring);
+        self.wait_until_it_works();
     }
 
     /// Gives a user this keyring.
@@ -86,6 +139,7 @@ impl SecretService {
 impl Drop for SecretService {
     fn drop(&mut self) {
         for daemon in self.daemons.iter_mut().rev() {
+            // Ends a frozen one as well.
             let _ = daemon.kill();
             let _ = daemon.wait();
         }

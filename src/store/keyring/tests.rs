@@ -17,7 +17,7 @@ const LONG: Duration = Duration::from_secs(30);
 /// A process's store over `cells`.
 fn store(cells: Arc<dyn Cells>) -> KeyringStore {
     let worker = Worker::start("test");
-    KeyringStore { id: "one".into(), cells, worker, read_bound: LONG, write_bound: LONG }
+    KeyringStore { id: "one".into(), cells, worker, answers: Arc::default(), read_bound: LONG, write_bound: LONG }
 }
 
 fn with_tokens_of(length: usize) -> TokenSet {
@@ -57,17 +57,28 @@ async fn an_entry_of_a_newer_version_is_told() {
     assert!(matches!(error, StoreError::NewerVersion { found: 3, .. }), "{error}");
 }
 
-/// A keyring whose next write does not end before it is let go.
+/// A keyring that ends no write, or no call at all, before it is thawed.
 #[derive(Debug)]
 struct Frozen {
     cells: Arc<FakeCells>,
+    reads_too: bool,
     stands_still: Mutex<bool>,
     thawed: Condvar,
 }
 
 impl Frozen {
     fn over(cells: &Arc<FakeCells>) -> Arc<Self> {
-        Arc::new(Self { cells: Arc::clone(cells), stands_still: Mutex::new(true), thawed: Condvar::new() })
+        Arc::new(Self {
+            cells: Arc::clone(cells),
+            reads_too: false,
+            stands_still: Mutex::new(true),
+            thawed: Condvar::new(),
+        })
+    }
+
+    fn wait(&self) {
+        let guard = self.stands_still.lock().unwrap();
+        drop(self.thawed.wait_while(guard, |stands_still| *stands_still).unwrap());
     }
 
     fn thaw(&self) {
@@ -86,12 +97,14 @@ impl Cells for Frozen {
     }
 
     fn read(&self, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
+        if self.reads_too {
+            self.wait();
+        }
         self.cells.read(name)
     }
 
     fn write(&self, name: &str, label: &str, content: &[u8]) -> Result<(), StoreError> {
-        let guard = self.stands_still.lock().unwrap();
-        drop(self.thawed.wait_while(guard, |stands_still| *stands_still).unwrap());
+        self.wait();
         self.cells.write(name, label, content)
     }
 
@@ -151,4 +164,19 @@ async fn a_stuck_keyring_costs_one_bound_however_many_calls_follow() {
         assert!(start.elapsed() < LONG, "it works again once the keyring does");
         tokio::task::yield_now().await;
     }
+}
+
+#[tokio::test]
+async fn a_keyring_that_never_answered_is_not_waited_for_as_long_as_a_write() {
+    let frozen = Frozen { reads_too: true, ..Arc::into_inner(Frozen::over(&Arc::new(FakeCells::new(None)))).unwrap() };
+    let frozen = Arc::new(frozen);
+    for write in [true, false] {
+        let mut store = store(Arc::clone(&frozen) as _);
+        store.read_bound = Duration::from_millis(30);
+        let (start, held) = (Instant::now(), Held::new(()));
+        let error = if write { store.save(&held, &sample()).await } else { store.clear(&held).await };
+        assert!(matches!(error, Err(StoreError::KeyringSilent(waited)) if waited == store.read_bound), "{error:?}");
+        assert!(start.elapsed() < LONG / 2);
+    }
+    frozen.thaw();
 }
