@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Call, Cli, Endpoint, Server};
+use crate::support::{Answer, Call, Cli, Endpoint, Server, logged_in};
 
 /// Fires `count` requests on a token that is at its end; the tokens that replace it outlive the test.
 fn on_an_expired_token(count: u64) {
@@ -205,23 +205,42 @@ fn all_refused_at_once_wait_for_one_refresh() {
 
 #[test]
 fn a_server_that_always_refuses_costs_one_refresh() {
-    let endpoint = Endpoint::start();
-    let cli = Cli::new(&endpoint.url);
-    cli.login_at(&endpoint, "access-1", "refresh-1", 900.0);
-    let burst = cli.start(&["burst", "-n", "200", "-c", "20", "--json"]);
-    let mut refreshes = 0;
-    let summary = burst.finish_answering(&endpoint, |call| match call.path.as_str() {
-        "/refresh" => {
+    for status in [401, 403] {
+        let (endpoint, cli) = logged_in();
+        // A hundred at a time, so that refusals keep coming long after the refresh.
+        let burst = cli.start(&["burst", "-n", "1000", "-c", "100", "--json"]);
+        let mut refreshes = 0;
+        let summary = burst.finish_answering(&endpoint, |call| match call.path.as_str() {
+            "/refresh" => {
+                refreshes += 1;
+                call.reply(Answer::tokens("access-2", "refresh-2", 900.0));
+            }
+            _ => call.reply(Answer::error(status, "Forbidden")),
+        });
+        let summary = summary.expect(4).json();
+        assert_eq!((&summary["requests"], &summary["failed"]), (&json!(1000), &json!(1000)));
+        assert_eq!(summary["statuses"], json!({status.to_string(): 1000}));
+        assert_eq!(refreshes, 1);
+        assert_eq!(summary["refreshes"], refreshes);
+    }
+}
+
+#[test]
+fn a_refresh_that_is_not_to_be_had_is_tried_three_times_for_a_thousand_requests() {
+    for answer in [Answer::error(503, "away"), Answer::error(503, "away").with("Retry-After", "0")] {
+        let endpoint = Endpoint::start();
+        let cli = Cli::new(&endpoint.url);
+        cli.login_at(&endpoint, "access-1", "refresh-1", 0.001);
+        let burst = cli.start(&["burst", "-n", "1000", "--json"]);
+        let mut refreshes = 0;
+        let burst = burst.finish_answering(&endpoint, |call| {
+            assert_eq!(call.path, "/refresh");
             refreshes += 1;
-            call.reply(Answer::tokens(&format!("access-{}", refreshes + 1), "refresh-2", 900.0));
-        }
-        _ => call.reply(Answer::error(403, "Forbidden")),
-    });
-    let summary = summary.expect(4).json();
-    assert_eq!((&summary["requests"], &summary["failed"]), (&json!(200), &json!(200)));
-    assert_eq!(summary["statuses"], json!({"403": 200}));
-    assert!(refreshes <= 1, "{refreshes} refreshes");
-    assert_eq!(summary["refreshes"], refreshes);
+            call.reply(answer.clone());
+        });
+        assert_eq!(burst.expect(6).json()["failed"], 1000);
+        assert_eq!(refreshes, 3);
+    }
 }
 
 #[test]

@@ -1,14 +1,17 @@
 //! Many processes, one session.
 
-use crate::support::{Answer, Cli, Endpoint, Running, Server};
+use jiff::SignedDuration;
+use serde_json::json;
+
+use crate::support::{Answer, Call, Cli, Endpoint, Running, Server, logged_in};
 
 #[test]
-fn sixteen_processes_on_an_expired_token_cost_one_refresh() {
+fn sixty_four_processes_on_an_expired_token_cost_one_refresh() {
     let mut server = Server::with_access_ttl("1ms");
     let cli = Cli::new(&server.url);
     cli.login();
     server.restart("15m");
-    let processes: Vec<Running> = (0..16).map(|_| cli.start(&["get", "/protected"])).collect();
+    let processes: Vec<Running> = (0..64).map(|_| cli.start(&["get", "/protected"])).collect();
     for process in processes {
         let output = process.finish().expect(0).silent();
         assert_eq!(output.json()["userId"], 1);
@@ -31,12 +34,12 @@ fn processes_that_wait_for_a_refresh_take_its_tokens() {
 }
 
 #[test]
-fn processes_that_all_burst_cost_one_refresh() {
+fn twelve_processes_that_all_burst_cost_one_refresh() {
     let mut server = Server::with_access_ttl("1ms");
     let cli = Cli::new(&server.url);
     cli.login();
     server.restart("15m");
-    let processes: Vec<Running> = (0..4).map(|_| cli.start(&["burst", "-n", "50", "--json"])).collect();
+    let processes: Vec<Running> = (0..12).map(|_| cli.start(&["burst", "-n", "50", "--json"])).collect();
     let summaries: Vec<_> = processes.into_iter().map(|process| process.finish().expect(0).json()).collect();
     assert!(summaries.iter().all(|summary| summary["succeeded"] == 50), "{summaries:?}");
     let refreshes: u64 = summaries.iter().map(|summary| summary["refreshes"].as_u64().unwrap()).sum();
@@ -82,18 +85,40 @@ fn a_logout_during_a_refresh_stays_a_logout() {
 
 #[test]
 fn a_login_during_a_burst_is_another_account() {
-    let endpoint = Endpoint::start();
-    let cli = Cli::new(&endpoint.url);
-    cli.login_at(&endpoint, "access-1", "refresh-1", 900.0);
-    let get = cli.start(&["get", "/x"]);
-    let call = endpoint.expect("GET", "/x");
+    let (endpoint, cli) = logged_in();
+    let burst = cli.start(&["burst", "-n", "20", "--json"]);
+    let calls: Vec<Call> = (0..20).map(|_| endpoint.expect("GET", "/protected")).collect();
     let login = cli.start_with_input(&["login", "-u", "other", "--password-stdin"], "x\n");
     endpoint.expect("POST", "/login").reply(Answer::tokens("access-9", "refresh-9", 900.0));
     endpoint.expect("POST", "/logout").reply(Answer::new(204, ""));
     login.finish().expect(0);
-    // The token of the session that is gone is refused; the new one's tokens are not this process's to use.
-    call.reply(Answer::error(403, "Invalid token"));
-    let get = get.finish().expect(7);
-    assert!(get.stderr.contains("account changed"), "{}", get.stderr);
+    // The tokens of the session that is gone are refused; the new one's are not this process's to use. No call but these
+    // comes: the endpoint would tell.
+    for call in calls {
+        call.reply(Answer::error(403, "Invalid token"));
+    }
+    let burst = burst.finish().expect(7);
+    assert_eq!((&burst.json()["failed"], &burst.json()["adopted"]), (&json!(20), &json!(0)));
+    assert!(burst.stderr.contains("account changed"), "{}", burst.stderr);
     assert_eq!(cli.run(&["token"]).expect(0).text(), "access-9\n");
+}
+
+#[test]
+fn a_burst_whose_reader_is_gone_leaves_the_session_whole() {
+    let server = Server::start();
+    let cli = Cli::new(&server.url);
+    cli.login();
+    // The first reader takes a line, the second nothing at all.
+    for (reader, count) in [("head -n 1", 1), ("true", 0)] {
+        cli.let_pass(SignedDuration::from_mins(16));
+        let mut shell = cli.command_of("bash");
+        let pipeline = format!("\"$0\" burst -n 1000 | {reader}");
+        shell.args(["-o", "pipefail", "-c", &pipeline, env!("CARGO_BIN_EXE_authcli")]);
+        let output = Running::start(shell).finish().expect(0).silent();
+        assert_eq!(output.text().lines().count(), count);
+        let refreshes = server.refreshes();
+        cli.run(&["get", "/protected"]).expect(0).silent();
+        assert_eq!(server.refreshes(), refreshes, "the tokens were saved");
+    }
+    assert_eq!(server.refreshes(), 2);
 }

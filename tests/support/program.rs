@@ -7,6 +7,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use jiff::{SignedDuration, Timestamp};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -63,6 +64,33 @@ impl Cli {
     /// Returns the path of the file store's entry of the only profile.
     pub(crate) fn entry(&self) -> PathBuf {
         self.configuration().join("credentials").join(format!("{}.json", self.credential()))
+    }
+
+    /// Returns what the file store holds of the only profile.
+    #[track_caller]
+    pub(crate) fn stored(&self) -> Value {
+        serde_json::from_slice(&std::fs::read(self.entry()).unwrap()).unwrap()
+    }
+
+    /// Changes what the file store holds, as somebody could who does not know of the lock.
+    #[track_caller]
+    pub(crate) fn change_stored(&self, change: impl FnOnce(&mut Value)) {
+        let mut stored = self.stored();
+        change(&mut stored);
+        let replacement = self.path("entry.json");
+        // Its mode is that of the entry, which nobody else may read; a rename, because processes may be reading.
+        std::fs::copy(self.entry(), &replacement).unwrap();
+        std::fs::write(&replacement, stored.to_string()).unwrap();
+        std::fs::rename(&replacement, self.entry()).unwrap();
+    }
+
+    /// Puts the receipt of the stored tokens that far back: as though the time had passed.
+    #[track_caller]
+    pub(crate) fn let_pass(&self, time: SignedDuration) {
+        self.change_stored(|stored| {
+            let received_at: Timestamp = stored["received_at"].as_str().unwrap().parse().unwrap();
+            stored["received_at"] = received_at.checked_sub(time).unwrap().to_string().into();
+        });
     }
 
     /// Returns a command with this user's environment, to run `program`.
@@ -195,6 +223,10 @@ impl Running {
         Self { child, stdout, stderr, since: Instant::now() }
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends a signal, and waits until the program's handler has it: what the test does next comes after it.
     #[track_caller]
     pub(crate) fn signal(&self, signal: Signal) {
@@ -239,16 +271,22 @@ impl Running {
     }
 
     #[track_caller]
-    fn finish_while(mut self, mut meanwhile: impl FnMut()) -> Output {
+    fn finish_while(self, meanwhile: impl FnMut()) -> Output {
+        self.finish_within(BOUND, meanwhile)
+    }
+
+    /// Waits for the end, which may take so long, and does `meanwhile` again and again until then.
+    #[track_caller]
+    pub(crate) fn finish_within(mut self, bound: Duration, mut meanwhile: impl FnMut()) -> Output {
         let status = loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 break status;
             }
-            if self.since.elapsed() > BOUND {
+            if self.since.elapsed() > bound {
                 // Ended before it is asked what it said: the pipes close only then.
                 self.child.kill().unwrap();
                 self.child.wait().unwrap();
-                panic!("still running after {BOUND:?}; it said: {}", self.said());
+                panic!("still running after {bound:?}; it said: {}", self.said());
             }
             meanwhile();
         };
