@@ -23,6 +23,8 @@ mod session;
 mod support;
 
 #[cfg(unix)]
+mod faults;
+#[cfg(unix)]
 mod signals;
 #[cfg(unix)]
 mod store;

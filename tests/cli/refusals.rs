@@ -44,9 +44,16 @@ fn wait_for_call(endpoint: &Endpoint, process: &mut crate::support::Running) -> 
     endpoint.poll(std::time::Duration::ZERO)
 }
 
-/// Answers every refresh of one `get` like this; returns the error and the key that was sent.
+/// Answers every refresh of one `get` like this, of which there must be so many; returns the error and the key that was
+/// sent.
 #[track_caller]
-fn refreshes_answered(endpoint: &Endpoint, cli: &Cli, code: i32, answer: Option<&Answer>) -> (String, String) {
+fn refreshes_answered(
+    endpoint: &Endpoint,
+    cli: &Cli,
+    code: i32,
+    calls: usize,
+    answer: Option<&Answer>,
+) -> (String, String) {
     let get = cli.start(&["get", "/x"]);
     let mut keys = Vec::new();
     let get = get.finish_answering(endpoint, |call| {
@@ -58,7 +65,7 @@ fn refreshes_answered(endpoint: &Endpoint, cli: &Cli, code: i32, answer: Option<
             None => call.hang_up(),
         }
     });
-    assert!((1..=3).contains(&keys.len()), "{} calls", keys.len());
+    assert_eq!(keys.len(), calls);
     keys.dedup();
     assert_eq!(keys.len(), 1, "all tries are one attempt");
     let get = get.expect(code).without_stdout();
@@ -70,7 +77,7 @@ fn a_clear_refusal_ends_the_session_and_nobody_asks_again() {
     for status in [400, 401, 403] {
         let (endpoint, cli) = at_its_end();
         let answer = Answer::error(status, "Invalid refresh token");
-        let (told, _) = refreshes_answered(&endpoint, &cli, 7, Some(&answer));
+        let (told, _) = refreshes_answered(&endpoint, &cli, 7, 1, Some(&answer));
         allow_duplicates! {
             assert_snapshot!(told, @"
             error: the session has ended: Invalid refresh token
@@ -124,7 +131,7 @@ fn with_another_key(entry: &[u8]) -> Vec<u8> {
 #[test]
 fn a_page_that_says_403_is_no_refusal() {
     let (endpoint, cli) = at_its_end();
-    let (told, key) = refreshes_answered(&endpoint, &cli, 6, Some(&Answer::new(403, "<html>Blocked</html>")));
+    let (told, key) = refreshes_answered(&endpoint, &cli, 6, 1, Some(&Answer::new(403, "<html>Blocked</html>")));
     assert_snapshot!(told, @"
     error: could not refresh the session
       caused by: [server]/refresh answered 403 Forbidden with no JSON object with an `error` in it
@@ -136,7 +143,7 @@ fn a_page_that_says_403_is_no_refusal() {
 #[test]
 fn a_server_that_breaks_down_ends_no_session() {
     let (endpoint, cli) = at_its_end();
-    let (told, key) = refreshes_answered(&endpoint, &cli, 6, Some(&Answer::error(500, "broken")));
+    let (told, key) = refreshes_answered(&endpoint, &cli, 6, 3, Some(&Answer::error(500, "broken")));
     assert_snapshot!(told, @"
     error: could not refresh the session
       caused by: [server]/refresh answered 500 Internal Server Error
@@ -149,7 +156,7 @@ fn a_server_that_breaks_down_ends_no_session() {
 fn a_refresh_that_is_no_json_ends_no_session() {
     let check = |body: &str| {
         let (endpoint, cli) = at_its_end();
-        let (_, key) = refreshes_answered(&endpoint, &cli, 6, Some(&Answer::new(200, body)));
+        let (_, key) = refreshes_answered(&endpoint, &cli, 6, 3, Some(&Answer::new(200, body)));
         assert_it_stands(&endpoint, &cli, &key);
     };
     let bodies = ["<html>", "", "{\"accessToken\":\"cut of", "{}", "null"];
@@ -160,7 +167,7 @@ fn a_refresh_that_is_no_json_ends_no_session() {
 #[test]
 fn a_refresh_that_is_cut_off_ends_no_session() {
     let (endpoint, cli) = at_its_end();
-    let (told, key) = refreshes_answered(&endpoint, &cli, 6, None);
+    let (told, key) = refreshes_answered(&endpoint, &cli, 6, 3, None);
     assert!(told.starts_with("error: could not refresh the session\n  caused by: [server] did not answer\n"), "{told}");
     assert_it_stands(&endpoint, &cli, &key);
 }

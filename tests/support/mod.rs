@@ -5,6 +5,7 @@
 //! - [`Server`] is the real `authcli-server`, on a free port with a throw-away database; it counts its own refreshes.
 //! - [`Endpoint`] is a server that the test answers by hand, call by call, in the order that it chooses. A call that no
 //!   test took up fails the test.
+//! - [`Proxy`] stands between the two real programs and breaks the calls that the test chooses.
 //! - [`SecretService`] is a D-Bus and a GNOME keyring of one test.
 //!
 //! Nobody sleeps to let things happen: a test waits for a call, a line or an end, at most [`BOUND`]. What was started is
@@ -12,6 +13,7 @@
 
 mod endpoint;
 mod program;
+mod proxy;
 #[cfg(target_os = "linux")]
 mod secret_service;
 mod server;
@@ -20,6 +22,7 @@ use std::time::{Duration, Instant};
 
 pub(crate) use self::endpoint::{Answer, Call, Endpoint};
 pub(crate) use self::program::{Cli, Output, Running, read_aside};
+pub(crate) use self::proxy::{Fault, Point, Proxy, When};
 #[cfg(target_os = "linux")]
 pub(crate) use self::secret_service::SecretService;
 pub(crate) use self::server::Server;

@@ -61,6 +61,17 @@ impl Server {
         self.logged("POST /logout ")
     }
 
+    /// Returns how many refreshes it refused. A session that stands never has one refused, however often a refresh
+    /// whose answer was lost is repeated.
+    pub(crate) fn refused_refreshes(&self) -> usize {
+        self.logged("POST /refresh 403 ")
+    }
+
+    /// Returns how often it took a used refresh token for a stolen one.
+    pub(crate) fn reuses(&self) -> usize {
+        self.logged("refresh token reuse")
+    }
+
     fn logged(&self, call: &str) -> usize {
         std::fs::read_to_string(log_of(self.directory.path())).unwrap().matches(call).count()
     }
