@@ -25,6 +25,8 @@ mod support;
 #[cfg(unix)]
 mod faults;
 #[cfg(unix)]
+mod kills;
+#[cfg(unix)]
 mod signals;
 #[cfg(unix)]
 mod store;
