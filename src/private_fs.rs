@@ -91,6 +91,7 @@ pub(crate) fn open_permanent(path: &Path) -> io::Result<File> {
         Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => {
             open_no_link(OpenOptions::new().read(true), path)?
         }
+        Err(_) if is_link(path) => return Err(io::Error::other("it is a symbolic link; remove it")),
         opened => opened?,
     };
     if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is not a regular file; remove it")) }
@@ -207,10 +208,14 @@ fn failed(action: &'static str, path: &Path, cause: io::Error) -> StoreError {
 }
 
 fn link_or_failed(action: &'static str, path: &Path, cause: io::Error) -> StoreError {
-    if fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink()) {
+    if is_link(path) {
         return StoreError::Unsafe { path: path.into(), why: "it is a symbolic link; remove it".into() };
     }
     failed(action, path, cause)
+}
+
+fn is_link(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink())
 }
 
 fn open_no_link(options: &mut OpenOptions, path: &Path) -> io::Result<File> {

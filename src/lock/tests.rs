@@ -136,6 +136,20 @@ async fn a_credential_has_no_lock_in_a_directory_that_others_may_enter() {
     assert!(fault.cause.to_string().contains("chmod 700"), "{}", fault.cause);
 }
 
+#[cfg(unix)]
+#[tokio::test]
+async fn a_lock_file_that_may_not_be_written_is_a_fault() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let directory = tempfile::tempdir().unwrap();
+    let lock = ProcessLock::new(directory.path(), "one");
+    drop(lock.try_lock().await.unwrap());
+    std::fs::set_permissions(&lock.lock.path, std::fs::Permissions::from_mode(0o400)).unwrap();
+    let taken = lock.try_lock().await;
+    // Root may write all the same.
+    assert_eq!(taken.is_ok(), rustix::process::geteuid().is_root(), "{taken:?}");
+}
+
 /// A file system that does not answer before the returned sender is dropped.
 async fn hung(lock: &mut ProcessLock) -> std::sync::mpsc::SyncSender<()> {
     let (release, released) = std::sync::mpsc::sync_channel::<()>(0);

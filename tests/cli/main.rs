@@ -32,6 +32,8 @@ mod signals;
 mod store;
 
 #[cfg(target_os = "linux")]
+mod disk;
+#[cfg(target_os = "linux")]
 mod keyring;
 #[cfg(target_os = "linux")]
 mod terminal;
