@@ -148,11 +148,16 @@ impl LockedCredential<'_> {
         let Some(stored) = self.credential.store.load().await?.filter(|stored| stored.session == known.session) else {
             return Ok(());
         };
-        let stamp = self.credential.rendezvous.stamp().await;
-        if let Some(behind) = stamp.and_then(|stamp| stamp.leaves_behind(&stored)) {
-            return Err(behind.into());
+        match self.credential.rendezvous.stamp().await {
+            // It knows of a later save of this session, which the store does not show: the count must not fall back.
+            Some(stamp) if stamp.session == stored.session => {
+                let generation = stamp.generation.max(stored.generation);
+                self.clear(Stamp { generation, ..Stamp::of(&stored) }, now).await
+            }
+            // A later login, which the store does not show yet, must not be cleared for the one before.
+            Some(stamp) if let Some(behind) = stamp.leaves_behind(&stored) => Err(behind.into()),
+            _ => self.clear(Stamp::of(&stored), now).await,
         }
-        self.clear(Stamp::of(&stored), now).await
     }
 
     /// Forgets whatever is stored, also what cannot be understood, but not what a newer version wrote.
@@ -199,4 +204,74 @@ fn throw_away_entry() -> Result<TokenSet, RandomnessMissing> {
         access_lifetime: Lifetime::UNKNOWN,
         refresh_lifetime: Lifetime::UNKNOWN,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::sample_tokens;
+
+    fn login() -> NewSession {
+        let sample = sample_tokens();
+        NewSession {
+            server: sample.server,
+            refresh_endpoint: sample.refresh_endpoint,
+            revocation_endpoint: None,
+            account: sample.account,
+            issued: IssuedTokens {
+                access_token: sample.access_token,
+                refresh_token: sample.refresh_token,
+                access_lifetime: sample.access_lifetime,
+                refresh_lifetime: sample.refresh_lifetime,
+            },
+            received_at: sample.received_at,
+        }
+    }
+
+    async fn log_in(credential: &Credential) -> TokenSet {
+        credential.lock().await.unwrap().replace(login()).await.unwrap();
+        credential.load().await.unwrap().unwrap()
+    }
+
+    /// Makes the store show `tokens`, as one does that lags or was restored.
+    async fn show(credential: &Credential, tokens: &TokenSet) {
+        credential.store.save(&Held::new(()), tokens).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn generations_go_on_over_logins_and_logouts_also_when_the_store_lags() {
+        let directory = tempfile::tempdir().unwrap();
+        let credential = Credential::open(directory.path(), "one", StoreKind::File);
+        let first = log_in(&credential).await;
+        let second = TokenSet { generation: first.generation.next(), ..first.clone() };
+        let locked = credential.lock().await.unwrap();
+        credential.rendezvous.set_stamp(&locked.held, &Stamp::of(&second)).await.unwrap();
+        locked.forget(&first, Timestamp::UNIX_EPOCH).await.unwrap();
+        drop(locked);
+        assert!(credential.load().await.unwrap().is_none());
+        assert!(log_in(&credential).await.generation > second.generation);
+    }
+
+    #[tokio::test]
+    async fn a_logout_clears_no_later_login_that_the_store_does_not_show_yet() {
+        let directory = tempfile::tempdir().unwrap();
+        let credential = Credential::open(directory.path(), "one", StoreKind::File);
+        let first = log_in(&credential).await;
+        let later = log_in(&credential).await;
+        show(&credential, &first).await;
+        let refused = credential.lock().await.unwrap().forget(&first, Timestamp::UNIX_EPOCH).await;
+        assert!(matches!(refused, Err(TokenError::Store(StoreError::Behind { .. }))), "{refused:?}");
+        assert_eq!(credential.stamp().await.unwrap().session, later.session, "no tombstone for the later one");
+        assert!(credential.load().await.unwrap().is_some());
+    }
+
+    #[tokio::test]
+    async fn forgetting_a_session_that_was_replaced_leaves_the_new_one_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let credential = Credential::open(directory.path(), "one", StoreKind::File);
+        let first = log_in(&credential).await;
+        let later = log_in(&credential).await;
+        credential.lock().await.unwrap().forget(&first, Timestamp::UNIX_EPOCH).await.unwrap();
+        assert!(credential.load().await.unwrap().unwrap().is_same_save(&later));
+    }
 }

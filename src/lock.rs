@@ -5,7 +5,7 @@
 //! - The lock file lies beside the configuration that names the credential, so whoever can find the credential finds the
 //!   lock.
 //! - Nothing here waits for another process: the gate polls, and reads the stamp in between.
-//! - A file system that does not answer, or has no locks, is an error ([`LockFault`]): nobody goes on without the lock.
+//! - A file system that does not answer, or has no locks, is an error: nobody goes on without the lock.
 //! - Symbolic links are not followed. A credential's lock and stamp lie in a directory that nobody else may enter.
 //!
 //! A lock file that is removed while it is held no longer keeps anybody out; the attempt key keeps such a pair of
@@ -23,7 +23,7 @@ use tokio::time::{Instant, sleep};
 use tracing::debug;
 
 use crate::error::{StoreError, TokenError};
-use crate::gate::{Held, LockFault, LockHolder, Rendezvous, Stamp};
+use crate::gate::{Held, LockHolder, Rendezvous, Stamp};
 use crate::private_fs::{self, CALL_BOUND, Durability};
 use crate::worker::Worker;
 
@@ -57,25 +57,29 @@ impl LockFile {
     pub async fn lock_within(&self, bound: Duration) -> Result<Held, TokenError> {
         let start = Instant::now();
         loop {
-            match self.try_lock().await {
-                Ok(Some(held)) => return Ok(held),
-                Ok(None) if start.elapsed() < bound => sleep(POLL).await,
-                Ok(None) => {
-                    let LockHolder { path, pid } = self.holder().await;
-                    return Err(TokenError::LockBusy { holder: pid, path, waited: start.elapsed() });
-                }
-                Err(LockFault { path, cause }) => return Err(TokenError::LockFailed { path, cause }),
+            if let Some(held) = self.try_lock().await? {
+                return Ok(held);
             }
+            if start.elapsed() >= bound {
+                let LockHolder { path, pid } = self.holder().await;
+                return Err(TokenError::LockBusy { holder: pid, path, waited: start.elapsed() });
+            }
+            sleep(POLL).await;
         }
     }
 
-    async fn try_lock(&self) -> Result<Option<Held>, LockFault> {
+    async fn try_lock(&self) -> Result<Option<Held>, TokenError> {
         let (path, prepare) = (self.path.clone(), self.prepare);
         // A lock that is taken after all once nobody waits for it is let go with the result.
-        let taken = self.worker.run(self.bound, move || take(&path, prepare)).await;
-        taken
-            .unwrap_or_else(|fault| Err(fault.into_io_error()))
-            .map_err(|cause| LockFault { path: self.path.clone(), cause: Arc::new(cause) })
+        let prepared_and_taken = move || {
+            // A place that is not fit to keep tokens in is the store's fault, and told as such.
+            path.parent().map_or(Ok(()), prepare).map(|()| take(&path))
+        };
+        let taken = match self.worker.run(self.bound, prepared_and_taken).await {
+            Ok(prepared) => prepared?,
+            Err(fault) => Err(fault.into_io_error()),
+        };
+        taken.map_err(|cause| TokenError::LockFailed { path: self.path.clone(), cause: Arc::new(cause) })
     }
 
     async fn holder(&self) -> LockHolder {
@@ -108,7 +112,7 @@ impl ProcessLock {
 }
 
 impl Rendezvous for ProcessLock {
-    fn try_lock(&self) -> BoxFuture<'_, Result<Option<Held>, LockFault>> {
+    fn try_lock(&self) -> BoxFuture<'_, Result<Option<Held>, TokenError>> {
         Box::pin(self.lock.try_lock())
     }
 
@@ -175,10 +179,7 @@ fn read_stamp(path: &Path) -> Option<Stamp> {
 }
 
 /// Takes the lock on `path` if it is free.
-fn take(path: &Path, prepare: fn(&Path) -> Result<(), StoreError>) -> io::Result<Option<Held>> {
-    if let Some(directory) = path.parent() {
-        prepare(directory).map_err(io::Error::other)?;
-    }
+fn take(path: &Path) -> io::Result<Option<Held>> {
     let mut file = private_fs::open_permanent(path)?;
     match file.try_lock() {
         Ok(()) => {}

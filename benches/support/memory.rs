@@ -5,11 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use authcli::clock::SystemClock;
-use authcli::error::StoreError;
+use authcli::error::{StoreError, TokenError};
 use authcli::expiry::Lifetime;
 use authcli::gate::{
-    Clock as _, Held, LockFault, LockHolder, Ports, RefreshGate, Rendezvous, Renewal, RenewalError, Stamp, TokenStore,
-    Work,
+    Clock as _, Held, LockHolder, Ports, RefreshGate, Rendezvous, Renewal, RenewalError, Stamp, TokenStore, Work,
 };
 use authcli::token::{AttemptKey, Generation, IssuedTokens, Secret, SessionId, TokenSet};
 use futures_util::future::BoxFuture;
@@ -120,7 +119,7 @@ impl TokenStore for Memory {
 
 impl Rendezvous for Memory {
     /// One process has this credential, and its gate flies one flight at a time.
-    fn try_lock(&self) -> BoxFuture<'_, Result<Option<Held>, LockFault>> {
+    fn try_lock(&self) -> BoxFuture<'_, Result<Option<Held>, TokenError>> {
         Box::pin(async { Ok(Some(Held::new(()))) })
     }
 

@@ -4,10 +4,11 @@
 use std::env;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use authcli::clock::SystemClock;
-use authcli::error::StoreError;
+use authcli::error::{StoreError, TokenError};
 use authcli::gate::{Clock, Ending, RefreshGate, Work};
 use authcli::http::{ServerUrl, client_for};
 use authcli::profile::{Configuration, Profile, ProfileError, check_name};
@@ -15,11 +16,15 @@ use authcli::renewal::JsonApi;
 use authcli::store::StoreKind;
 use authcli::token::TokenSet;
 use authcli::{Credential, Session};
+use tokio::time::{Instant, sleep};
 
 use crate::cli::Global;
 use crate::outcome::{NotLoggedIn, Unsaved, Usage};
 use crate::ui::Printer;
 
+/// How long somebody at a terminal has to unlock the keyring.
+const PATIENCE: Duration = Duration::from_mins(1);
+const PATIENCE_POLL: Duration = Duration::from_millis(200);
 const DEFAULT_PROFILE: &str = "default";
 const DEFAULT_SERVER: &str = "http://127.0.0.1:3000";
 
@@ -130,9 +135,28 @@ impl Context {
         let Some((credential, kind)) = self.credential_of(profile) else {
             return Err(self.not_logged_in());
         };
-        match credential.load().await? {
+        match self.with_patience(async || Ok(credential.load().await?)).await? {
             Some(tokens) => Ok(Stored { credential, tokens, kind }),
             None => Err(self.why_nothing_is_stored(&credential, kind).await),
+        }
+    }
+
+    /// Tries again while the keyring does not answer, for as long as somebody at a terminal may need to unlock it. Elsewhere
+    /// nobody can, and a script must not wait.
+    pub(crate) async fn with_patience<T>(&self, attempt: impl AsyncFn() -> anyhow::Result<T>) -> anyhow::Result<T> {
+        let first = attempt().await;
+        if !self.printer.is_watched() || !first.as_ref().is_err_and(is_keyring_silent) {
+            return first;
+        }
+        self.printer.note("Waiting for the keyring; unlock it, or press Ctrl-C");
+        let start = Instant::now();
+        loop {
+            // Answered at once for as long as the first call hangs.
+            let next = attempt().await;
+            if start.elapsed() > PATIENCE || !next.as_ref().is_err_and(is_keyring_silent) {
+                return next;
+            }
+            sleep(PATIENCE_POLL).await;
         }
     }
 
@@ -205,6 +229,14 @@ impl Stored {
     pub(crate) fn server(&self) -> anyhow::Result<ServerUrl> {
         Ok(ServerUrl::from_stored(&self.tokens.server)?)
     }
+}
+
+fn is_keyring_silent(error: &anyhow::Error) -> bool {
+    let store = error.downcast_ref::<StoreError>().or_else(|| match error.downcast_ref() {
+        Some(TokenError::Store(store)) => Some(store),
+        _ => None,
+    });
+    matches!(store, Some(StoreError::KeyringSilent(_)))
 }
 
 /// An empty variable counts as none, as in most programs.

@@ -90,7 +90,7 @@ pub(crate) async fn run(context: &Context, username: Option<String>, password_st
 /// to overwrite.
 async fn check_store(context: &Context, kind: StoreKind) -> anyhow::Result<()> {
     let directory = context.configuration.directory();
-    Credential::prove_store(directory, kind).await?;
+    context.with_patience(async || Ok(Credential::prove_store(directory, kind).await?)).await?;
     let Some(id) = context.profile().and_then(|profile| profile.credential.as_deref()) else {
         return Ok(());
     };

@@ -15,7 +15,7 @@ use tracing::debug;
 use super::Ports;
 use super::core::{Arrival, Outcome};
 use super::decide::{self, Plan, Want};
-use super::ports::{Held, LockFault, RenewalError};
+use super::ports::{Held, RenewalError};
 use super::stamp::{self, Ended, Ending, Failure, Renewing, Stamp};
 use crate::error::{StoreError, TokenError};
 use crate::token::{AttemptKey, IssuedTokens, TokenSet};
@@ -135,9 +135,7 @@ async fn lock(ports: &Ports, memory: &TokenSet, want: Want, closing: &AtomicBool
         match ports.rendezvous.try_lock().await {
             Ok(Some(held)) => return Ok(held),
             Ok(None) => {}
-            Err(LockFault { path, cause }) => {
-                return Err(Box::new(Flown::failed(TokenError::LockFailed { path, cause })));
-            }
+            Err(error) => return Err(Box::new(Flown::failed(error))),
         }
         if !told {
             told = true;
@@ -293,8 +291,10 @@ async fn ended(ports: &Ports, held: Held, from: &TokenSet, mut stamp: Stamp, rea
     let error = TokenError::SessionEnded { reason, interrupted: ended.interrupted() };
     match ports.store.load().await {
         Ok(Some(stored)) if stored.is_newer_than(from) => return Flown::adopted(stored),
-        Ok(Some(stored)) if stored.is_same_save(from) => {}
-        Ok(Some(_)) => return Flown::failed(TokenError::AccountChanged),
+        // Generations go on from login to login, and only a higher one can be another's.
+        Ok(Some(stored)) if stored.generation > from.generation => return Flown::failed(TokenError::AccountChanged),
+        // The very save that was refused, or an older state that the store still shows.
+        Ok(Some(_)) => {}
         Ok(None) => return Flown::failed(error),
         Err(error) => return Flown::failed(error.into()),
     }

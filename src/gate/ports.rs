@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 
 use super::stamp::Stamp;
-use crate::error::{Cause, StoreError};
+use crate::error::{Cause, StoreError, TokenError};
 use crate::token::{IssuedTokens, TokenSet};
 
 /// Tells the time of day.
@@ -35,8 +35,8 @@ pub trait TokenStore: Send + Sync + 'static {
 
 /// The place where processes that share a credential meet: its lock, and the stamp beside it.
 pub trait Rendezvous: Send + Sync + 'static {
-    /// Takes the lock if nobody holds it. Never waits for the holder.
-    fn try_lock(&self) -> BoxFuture<'_, Result<Option<Held>, LockFault>>;
+    /// Takes the lock if nobody holds it. Never waits for the holder. An error tells that the lock cannot be had at all.
+    fn try_lock(&self) -> BoxFuture<'_, Result<Option<Held>, TokenError>>;
 
     /// Returns who says to hold the lock, for messages alone.
     fn holder(&self) -> BoxFuture<'_, LockHolder>;
@@ -105,15 +105,6 @@ impl std::fmt::Debug for Held {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.write_str("Held")
     }
-}
-
-/// The lock file could not be opened or locked, for another reason than that somebody holds it.
-#[derive(Clone, Debug)]
-pub struct LockFault {
-    /// The lock file.
-    pub path: PathBuf,
-    /// Why.
-    pub cause: Arc<std::io::Error>,
 }
 
 /// Who holds the lock, as far as known.

@@ -190,8 +190,9 @@ fn judge_token(error: &TokenError) -> Verdict {
 
 fn judge_store(error: &StoreError) -> Verdict {
     match error {
-        StoreError::NoKeyring(_) | StoreError::KeyringSilent(_) => ends_with(Exit::Store, STORE_HINT),
-        StoreError::Keyring { .. } => ends_with(Exit::Store, STORE_HINT),
+        StoreError::NoKeyring(_) | StoreError::KeyringSilent(_) | StoreError::Keyring { .. } => {
+            ends_with(Exit::Store, STORE_HINT)
+        }
         StoreError::Behind { .. } => {
             ends_with(Exit::Store, "try again in a moment; if it stays so, the store lost a save: run `authcli login`")
         }

@@ -190,3 +190,27 @@ fn a_burst_shows_its_progress_at_a_terminal_and_clears_it_away() {
     terminal.wait_for("ended with 0");
     assert!(!terminal.seen.contains("1/1 "), "{:?}", terminal.seen);
 }
+
+#[test]
+#[ignore = "needs gnome-keyring and dbus: run `make test`"]
+fn at_a_terminal_a_keyring_that_waits_for_its_password_is_waited_for() {
+    let (keyring, server) = (crate::support::SecretService::start(), crate::support::Server::start());
+    let cli = keyring.user(&server.url);
+    cli.login();
+    for command in ["$AUTHCLI get /protected", "echo 123456 | $AUTHCLI login -u admin --password-stdin"] {
+        keyring.freeze();
+        let mut terminal = Terminal::run(&cli, command);
+        terminal.wait_for("Waiting for the keyring; unlock it, or press Ctrl-C");
+        keyring.thaw();
+        terminal.wait_for("ended with 0");
+    }
+    // Ctrl-C is heard, and somebody who wants silence gets no question either.
+    keyring.freeze();
+    let mut terminal = Terminal::run(&cli, "$AUTHCLI status");
+    terminal.wait_for("Waiting for the keyring");
+    terminal.type_in("\u{3}");
+    terminal.wait_for("ended with 130");
+    let mut terminal = Terminal::run(&cli, "$AUTHCLI status -q");
+    terminal.wait_for("ended with 8");
+    keyring.thaw();
+}

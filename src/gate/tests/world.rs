@@ -13,10 +13,10 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use url::Url;
 
-use crate::error::StoreError;
+use crate::error::{StoreError, TokenError};
 use crate::expiry::Lifetime;
 use crate::gate::{
-    Clock, Held, LockFault, LockHolder, Ports, RefreshGate, Rendezvous, Renewal, RenewalError, Stamp, TokenStore, Work,
+    Clock, Held, LockHolder, Ports, RefreshGate, Rendezvous, Renewal, RenewalError, Stamp, TokenStore, Work,
 };
 use crate::token::{AttemptKey, Generation, IssuedTokens, Secret, SessionId, TokenSet};
 
@@ -296,7 +296,7 @@ impl TokenStore for Shared {
 }
 
 impl Rendezvous for Shared {
-    fn try_lock(&self) -> BoxFuture<'_, Result<Option<Held>, LockFault>> {
+    fn try_lock(&self) -> BoxFuture<'_, Result<Option<Held>, TokenError>> {
         async { Ok(self.take_lock()) }.boxed()
     }
 
