@@ -4,6 +4,7 @@
 
 mod across_processes;
 mod failures;
+mod found;
 mod interrupted;
 mod long_work;
 mod refusals;
