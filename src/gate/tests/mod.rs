@@ -7,6 +7,7 @@ mod failures;
 mod found;
 mod interrupted;
 mod long_work;
+mod random;
 mod refusals;
 mod single_flight;
 mod world;
