@@ -15,10 +15,10 @@ use super::server::Pair;
 use super::steps::Saves;
 use super::universe::{Role, Universe, pair};
 use super::wire::issued;
-use crate::error::StoreError;
+use crate::error::{StoreError, TokenError};
 use crate::expiry::Lifetime;
 use crate::gate::{
-    Clock, Ended, Ending, Held, LockFault, LockHolder, Ports, Rendezvous, Renewal, RenewalError, Stamp, TokenStore,
+    Clock, Ended, Ending, Held, LockHolder, Ports, Rendezvous, Renewal, RenewalError, Stamp, TokenStore,
 };
 use crate::token::{AttemptKey, Generation, IssuedTokens, SessionId, TokenSet};
 
@@ -118,7 +118,7 @@ impl Process {
         if stored.session != known.session || (stamp.session != stored.session && last > stored.generation) {
             return;
         }
-        let ended = Some(Ended { at: self.now(), how: Ending::LoggedOut });
+        let ended = Some(Ended { at: self.now(), how: Ending::LoggedOut, interrupted_at: None });
         let tombstone = Stamp { ended, generation: last, ..Stamp::of(&stored) };
         if self.set_stamp(&held, &tombstone).await.is_ok() {
             drop(self.clear(&held).await);
@@ -190,7 +190,7 @@ impl TokenStore for Process {
 }
 
 impl Rendezvous for Process {
-    fn try_lock(&self) -> BoxFuture<'_, Result<Option<Held>, LockFault>> {
+    fn try_lock(&self) -> BoxFuture<'_, Result<Option<Held>, TokenError>> {
         async {
             // Those who come in the same moment come in the order of their numbers, not in that of the gate's random
             // pauses: so a case stays the same case when it is run again.

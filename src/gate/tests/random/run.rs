@@ -198,6 +198,9 @@ impl Case {
         self.universe.state().note(format!("process {} starts with {}", process.number, name(&tokens)));
         let seen = tokens.generation;
         let gate = RefreshGate::new(tokens, process.ports(), work);
+        if work == Work::Long {
+            gate.keep_ahead();
+        }
         self.running.push(Running { process, gate, seen, used: HashMap::new(), closing: None });
     }
 

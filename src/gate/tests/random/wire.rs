@@ -78,7 +78,7 @@ impl State {
             Answer::Rules { .. } => self.redeemed(&call, lifetime),
             Answer::Lost => {
                 drop(self.redeemed(&call, lifetime));
-                Err(away(None))
+                Err(away(None, true))
             }
             Answer::SilentlyLost | Answer::Silence => {
                 if matches!(answer, Answer::SilentlyLost) {
@@ -88,7 +88,9 @@ impl State {
                 self.calls.push(Call { silent: true, ..call });
                 return;
             }
-            Answer::Away { retry_after } => Err(away(retry_after.map(|seconds| Duration::from_secs(seconds.into())))),
+            Answer::Away { retry_after } => {
+                Err(away(retry_after.map(|seconds| Duration::from_secs(seconds.into())), false))
+            }
             Answer::Misconfigured => Err(RenewalError::Misconfigured { cause: Arc::new(std::io::Error::other("404")) }),
             Answer::Revoked => {
                 self.server.revoke(call.token.login);
@@ -112,10 +114,12 @@ impl State {
         self.note(format!("the server: {verdict:?}"));
         match verdict {
             Verdict::Granted(pair) => Ok(issued(pair, access_lifetime)),
-            Verdict::Refused => Err(RenewalError::SessionEnded { reason: "Invalid refresh token".into() }),
+            Verdict::Refused => {
+                Err(RenewalError::SessionEnded { reason: "Invalid refresh token".into(), unanswered: false })
+            }
             Verdict::Reuse => {
                 self.broken(format!("the server saw {} redeemed again", name(&call.tokens)));
-                Err(RenewalError::SessionEnded { reason: "Invalid refresh token".into() })
+                Err(RenewalError::SessionEnded { reason: "Invalid refresh token".into(), unanswered: false })
             }
         }
     }
@@ -135,6 +139,6 @@ fn redeemable(tokens: &TokenSet) -> Pair {
     Pair::read(token.expose(), "refresh").expect("tokens of the model")
 }
 
-fn away(retry_after: Option<Duration>) -> RenewalError {
-    RenewalError::Transient { cause: Arc::new(std::io::Error::other("away")), retry_after }
+fn away(retry_after: Option<Duration>, unanswered: bool) -> RenewalError {
+    RenewalError::Transient { cause: Arc::new(std::io::Error::other("away")), retry_after, unanswered }
 }
