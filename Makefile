@@ -1,6 +1,6 @@
 # Each target is a script, so that it also runs where there is no make.
 
-.PHONY: help demo test lint bench
+.PHONY: help demo test lint bench soak
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' Makefile
@@ -16,3 +16,6 @@ lint: ## formatting, clippy and rustdoc without a warning, licences
 
 bench: ## measure the refresh gate, `get` beside curl and `burst` beside oha, on release builds
 	@scripts/bench.sh
+
+soak: ## kills, faults and restarts for ten minutes (SOAK_MINUTES=3 for three); no session may be lost
+	@scripts/soak.sh

@@ -51,6 +51,12 @@ impl Server {
         }
     }
 
+    /// Ends it as `kill -9` does; its address stays known.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
     /// Returns how many refreshes it was asked for, over all restarts. A request is logged before it is answered, and
     /// straight to a file, so whoever has an answer finds it counted.
     pub(crate) fn refreshes(&self) -> usize {
@@ -72,8 +78,9 @@ impl Server {
         self.logged("refresh token reuse")
     }
 
-    fn logged(&self, call: &str) -> usize {
-        std::fs::read_to_string(log_of(self.directory.path())).unwrap().matches(call).count()
+    /// Returns how often `text` stands in its log, over all restarts.
+    pub(crate) fn logged(&self, text: &str) -> usize {
+        std::fs::read_to_string(log_of(self.directory.path())).unwrap().matches(text).count()
     }
 }
 

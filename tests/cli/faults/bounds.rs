@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use super::network::{BURST, GET, Way, side_by_side};
-use crate::support::{Answer, Cli, Endpoint, Fault, When, eventually};
+use super::network::{BURST, GET, Way, assert_trust, side_by_side};
+use crate::support::{Answer, Cli, Endpoint, Fault, Server, When, eventually};
 
 #[test]
 fn what_takes_its_full_time_costs_nothing_but_time() {
@@ -23,23 +23,27 @@ fn what_takes_its_full_time_costs_nothing_but_time() {
 fn a_server_that_does_not_answer_once() {
     let cases = [(GET, When::Before, 1), (GET, When::After, 2), (BURST, When::Before, 1), (BURST, When::After, 2)];
     side_by_side(cases, |(arguments, when, heard)| {
-        let way = Way::new();
+        let server = Server::start();
+        let way = Way::to(&server);
         way.proxy.break_refreshes([Fault::Hang(when)]);
         way.cli.run(arguments).expect(0).silent();
-        assert_eq!((way.proxy.refreshes(), way.server.refreshes()), (2, heard));
+        assert_eq!((way.proxy.refreshes(), server.refreshes()), (2, heard));
         way.heals();
+        assert_trust(&server);
     });
 }
 
 /// A refresh lasts thirty seconds, with all its tries.
 fn a_server_that_does_not_answer_at_all() {
-    let way = Way::new();
+    let server = Server::start();
+    let way = Way::to(&server);
     way.proxy.choose(|path| (path == "/refresh").then_some(Fault::Hang(When::After)));
     let get = way.cli.start(GET).finish_within(PATIENCE, || thread::sleep(PAUSE)).expect(6);
     assert!(get.stderr.contains("hint: the session stands; try again"), "{}", get.stderr);
     way.proxy.break_refreshes([]);
     eventually("the failure is forgotten", || way.cli.run(GET).code == Some(0));
     way.heals();
+    assert_trust(&server);
 }
 
 /// A process waits 45 seconds for another one's refresh, and then asks nobody.

@@ -8,6 +8,9 @@
 //! | the first waiter is gone | replaced | 1 | – | `dropping_every_waiter_cancels_nothing` in `src/gate/tests/single_flight.rs` |
 //! | 500 each time | kept | 3 | 6 | `refusals::a_server_that_breaks_down_ends_no_session` |
 //! | connection cut after the request | replaced | 2 | 0 | `network::a_connection_that_is_closed_after_the_server_has_rotated` |
+//! | each try cut off, garbled, a page, a 502 | kept | 3 | 6 | `network::a_refresh_whose_every_try_breaks_costs_one_call` |
+//! | no answer, within ten seconds, within thirty | replaced; kept | 2; 3 | 0; 6 | `bounds::a_server_that_does_not_answer_…` |
+//! | server killed in a refresh | kept | 1 to 3 | 6 | `network::a_server_that_is_killed_before_its_answer_is_out_and_comes_back` |
 //! | refused, stored token unchanged | cleared | 1 | 7 | `refusals::a_clear_refusal_ends_the_session_and_nobody_asks_again` |
 //! | refused, but a newer token is stored | newer adopted | 1 | 0 | below |
 //! | 400 that nobody can read | kept | 1 | 6 | below |
