@@ -220,3 +220,41 @@ fn a_keyring_that_freezes_while_a_refresh_is_answered_costs_no_session() {
     get.finish().expect(0).silent();
     assert_eq!(cli.run(&["token"]).expect(0).silent().text(), "access-2\n");
 }
+
+#[test]
+#[ignore = "needs gnome-keyring and dbus: run `make test`"]
+fn a_keyring_that_is_locked_while_a_refresh_is_answered_costs_no_session() {
+    let (mut keyring, endpoint) = (SecretService::start(), Endpoint::start());
+    let cli = keyring.user(&endpoint.url);
+    cli.login_at(&endpoint, "access-1", "refresh-1", 0.001);
+    let refreshing = cli.start(&["refresh"]);
+    let refresh = endpoint.expect("POST", "/refresh");
+    let attempt = refresh.header("Idempotency-Key").unwrap().to_owned();
+    keyring.lock();
+    refresh.reply(Answer::tokens("access-2", "refresh-2", 900.0));
+    let failed = refreshing.finish().expect(8).without_stdout();
+    assert!(failed.stderr.contains("error: the refreshed tokens could not be saved"), "{}", failed.stderr);
+
+    keyring.unlock();
+    let token = cli.start(&["token"]);
+    let repeated = endpoint.expect("POST", "/refresh");
+    assert_eq!((&*repeated.refresh_token(), repeated.header("Idempotency-Key")), ("refresh-1", Some(&*attempt)));
+    repeated.reply(Answer::tokens("access-2", "refresh-2", 900.0));
+    assert_eq!(token.finish().expect(0).silent().text(), "access-2\n");
+}
+
+#[test]
+#[ignore = "needs gnome-keyring and dbus: run `make test`"]
+fn tokens_as_long_as_a_server_may_answer_are_kept() {
+    let (keyring, endpoint) = (SecretService::start(), Endpoint::start());
+    let cli = keyring.user(&endpoint.url);
+    // An answer may be 256 KiB, two tokens and what is around them.
+    let long = |mark: &str| mark.repeat(127 * 1024);
+    cli.login_at(&endpoint, &long("a"), &long("r"), 0.001);
+    let token = cli.start(&["token"]);
+    let refresh = endpoint.expect("POST", "/refresh");
+    assert!(refresh.refresh_token() == long("r"));
+    refresh.reply(Answer::tokens(&long("b"), "refresh-2", 900.0));
+    assert!(token.finish().expect(0).silent().text().trim_end() == long("b"));
+    assert!(cli.run(&["token"]).expect(0).silent().text().trim_end() == long("b"));
+}
