@@ -163,34 +163,66 @@ impl Drop for Running {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::sync::atomic::AtomicBool;
-    use std::sync::mpsc::{Receiver, sync_channel};
+    use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
     use std::time::Instant;
 
     use super::*;
 
-    const SHORT: Duration = Duration::from_millis(30);
+    pub(crate) const SHORT: Duration = Duration::from_millis(30);
     /// Never reached on a machine that works.
     const LONG: Duration = Duration::from_secs(30);
 
-    fn wait_for(released: &Receiver<()>) {
-        // The sender is dropped to release the job; nothing is ever sent.
-        let _ = released.recv();
+    /// Keeps a job from ending.
+    pub(crate) struct Hold {
+        begun: Arc<AtomicBool>,
+        released: Receiver<()>,
     }
 
-    /// Occupies the worker until the returned sender is dropped; somebody has given up on the job by then.
-    async fn blocked(worker: &Worker) -> std::sync::mpsc::SyncSender<()> {
-        let (release, released): (_, Receiver<()>) = sync_channel(0);
-        let result = worker.run(SHORT, move || wait_for(&released)).await;
-        assert_eq!(result, Err(WorkerFault::Late(SHORT)));
-        release
+    /// Lets the job end when it is dropped.
+    pub(crate) struct Release {
+        begun: Arc<AtomicBool>,
+        _sender: SyncSender<()>,
+    }
+
+    pub(crate) fn hold() -> (Hold, Release) {
+        let (sender, released) = sync_channel(0);
+        let begun = Arc::<AtomicBool>::default();
+        (Hold { begun: Arc::clone(&begun), released }, Release { begun, _sender: sender })
+    }
+
+    impl Hold {
+        pub(crate) fn wait(self) {
+            self.begun.store(true, Ordering::SeqCst);
+            // Nothing is ever sent.
+            let _ = self.released.recv();
+        }
+    }
+
+    impl Release {
+        /// Whoever gives up on a job after a moment must ask this: on a busy machine it may not have begun, and then it
+        /// never will.
+        pub(crate) fn has_begun(&self) -> bool {
+            self.begun.load(Ordering::SeqCst)
+        }
+    }
+
+    /// Occupies the worker until the returned value is dropped; somebody has given up on the job by then.
+    pub(crate) async fn occupied(worker: &Worker) -> Release {
+        loop {
+            let (pause, release) = hold();
+            assert_eq!(worker.run(SHORT, move || pause.wait()).await, Err(WorkerFault::Late(SHORT)));
+            if release.has_begun() {
+                return release;
+            }
+        }
     }
 
     #[tokio::test]
     async fn a_stuck_job_costs_one_bound_however_many_call() {
         let worker = Worker::start("test");
-        let release = blocked(&worker).await;
+        let release = occupied(&worker).await;
         let start = Instant::now();
         for _ in 0..100 {
             assert_eq!(worker.run(LONG, || ()).await, Err(WorkerFault::Late(SHORT)));
@@ -202,7 +234,7 @@ mod tests {
     #[tokio::test]
     async fn once_the_stuck_job_is_over_the_worker_works_again() {
         let worker = Worker::start("test");
-        let release = blocked(&worker).await;
+        let release = occupied(&worker).await;
         drop(release);
         let start = Instant::now();
         while worker.run(LONG, || 7).await != Ok(7) {
@@ -214,9 +246,9 @@ mod tests {
     #[tokio::test]
     async fn a_job_that_was_given_up_on_before_it_began_never_begins() {
         let worker = Worker::start("test");
-        let (release, released): (_, Receiver<()>) = sync_channel(0);
+        let (pause, release) = hold();
         let begun = Arc::new(AtomicBool::new(false));
-        let first = worker.run(LONG, move || wait_for(&released));
+        let first = worker.run(LONG, move || pause.wait());
         let second = {
             let begun = Arc::clone(&begun);
             worker.run(SHORT, move || begun.store(true, Ordering::SeqCst))
@@ -241,13 +273,17 @@ mod tests {
     #[tokio::test]
     async fn a_job_that_panics_after_it_was_given_up_on_is_told_as_a_panic() {
         let worker = Worker::start("test");
-        let (release, released): (_, Receiver<()>) = sync_channel(0);
-        let stuck = worker.run(SHORT, move || {
-            wait_for(&released);
-            panic!("a fault in a job, made for this test");
-        });
-        assert_eq!(stuck.await, Err::<(), _>(WorkerFault::Late(SHORT)));
-        drop(release);
+        loop {
+            let (pause, release) = hold();
+            let stuck = worker.run(SHORT, move || {
+                pause.wait();
+                panic!("a fault in a job, made for this test");
+            });
+            assert_eq!(stuck.await, Err::<(), _>(WorkerFault::Late(SHORT)));
+            if release.has_begun() {
+                break;
+            }
+        }
         let start = Instant::now();
         while worker.run(LONG, || ()).await != Err(WorkerFault::Gone) {
             assert!(start.elapsed() < LONG);

@@ -1,6 +1,7 @@
 //! The lock and the stamp on real files, some of them not as they should be.
 
 use super::*;
+use crate::worker::tests::{Release, SHORT, hold, occupied};
 
 #[tokio::test]
 async fn only_one_holds_the_lock_and_others_learn_who() {
@@ -151,16 +152,10 @@ async fn a_lock_file_that_may_not_be_written_is_a_fault() {
     assert_eq!(taken.is_ok(), rustix::process::geteuid().is_root(), "{taken:?}");
 }
 
-/// A file system that does not answer before the returned sender is dropped.
-async fn hung(lock: &mut ProcessLock) -> std::sync::mpsc::SyncSender<()> {
-    let (release, released) = std::sync::mpsc::sync_channel::<()>(0);
+/// A file system that does not answer before the returned value is dropped.
+async fn hung(lock: &mut ProcessLock) -> Release {
     lock.lock.worker = Worker::start("test");
-    let job = move || {
-        // The sender is dropped to release the job; nothing is ever sent.
-        let _ = released.recv();
-    };
-    lock.lock.worker.run(Duration::from_millis(30), job).await.unwrap_err();
-    release
+    occupied(&lock.lock.worker).await
 }
 
 #[tokio::test]
@@ -189,13 +184,17 @@ async fn a_lock_that_is_taken_after_its_caller_gave_up_is_let_go() {
     let path = lock.lock.path.clone();
     private_fs::ensure_directory(path.parent().unwrap()).unwrap();
     let worker = Worker::start("test");
-    let (release, released) = std::sync::mpsc::sync_channel::<()>(0);
-    let late = move || {
-        let _ = released.recv();
-        take(&path)
-    };
-    assert!(worker.run(Duration::from_millis(30), late).await.is_err());
-    drop(release);
+    loop {
+        let (path, (pause, release)) = (path.clone(), hold());
+        let late = move || {
+            pause.wait();
+            take(&path)
+        };
+        assert!(worker.run(SHORT, late).await.is_err());
+        if release.has_begun() {
+            break;
+        }
+    }
     // Only once it is over does the worker take another job.
     while worker.run(CALL_BOUND, || ()).await.is_err() {
         tokio::task::yield_now().await;
@@ -211,12 +210,10 @@ async fn a_stamp_that_is_written_late_keeps_the_lock() {
     let other = lock.clone();
     let held = lock.try_lock().await.unwrap().expect("the lock is free");
     lock.lock.worker = Worker::start("test");
-    lock.lock.bound = Duration::from_millis(30);
-    let (release, released) = std::sync::mpsc::sync_channel::<()>(0);
+    lock.lock.bound = SHORT;
+    let (pause, release) = hold();
     let worker = lock.lock.worker.clone();
-    let busy = worker.run(CALL_BOUND, move || {
-        let _ = released.recv();
-    });
+    let busy = worker.run(CALL_BOUND, move || pause.wait());
     let stamp = Stamp::of(&crate::store::sample_tokens());
     let (busy, ()) = tokio::join!(busy, async {
         lock.set_stamp(&held, &stamp).await.unwrap_err();

@@ -2,15 +2,14 @@
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
-use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::Instant;
 
 use super::*;
 use crate::gate::Rendezvous as _;
 use crate::lock::ProcessLock;
 use crate::store::entry::tests::sample;
+use crate::worker::tests::{Release, SHORT, hold};
 
-const SHORT: Duration = Duration::from_millis(30);
 /// Never reached on a machine that works.
 const LONG: Duration = Duration::from_secs(30);
 
@@ -89,18 +88,22 @@ async fn a_named_pipe_does_not_hang() {
     assert!(matches!(error, StoreError::Unsafe { .. }), "{error}");
 }
 
-/// A store whose disk does not answer before the returned sender is dropped, and the lock that a save of it held.
-async fn hung(place: &Place, held: Held) -> (FileStore, SyncSender<()>) {
-    let (release, released) = sync_channel::<()>(0);
+/// A store whose disk does not answer before the returned value is dropped; a save under `held` is on its way.
+async fn hung(place: &Place, held: Held) -> (FileStore, Release) {
     let hung = FileStore { worker: Worker::start("test"), bound: SHORT, ..place.store.clone() };
-    let error = hung.change(&held, "write", move |path| {
-        let _ = released.recv();
-        private_fs::replace(path, b"late", Durability::Durable)
-    });
-    let error = error.await.unwrap_err();
-    let StoreError::File { cause, .. } = &error else { panic!("{error}") };
-    assert_eq!(cause.kind(), std::io::ErrorKind::TimedOut);
-    (hung, release)
+    loop {
+        let (pause, release) = hold();
+        let error = hung.change(&held, "write", move |path| {
+            pause.wait();
+            private_fs::replace(path, b"late", Durability::Durable)
+        });
+        let error = error.await.unwrap_err();
+        let StoreError::File { cause, .. } = &error else { panic!("{error}") };
+        assert_eq!(cause.kind(), std::io::ErrorKind::TimedOut);
+        if release.has_begun() {
+            return (hung, release);
+        }
+    }
 }
 
 #[tokio::test]

@@ -255,7 +255,7 @@ fn crash_everywhere(old: Option<usize>, new: usize, limit: usize) {
 fn a_crash_in_a_save_leaves_the_old_entry_or_the_new_one_and_nothing_for_ever() {
     // Access and refresh token of 64 KiB each, on cells as small as Windows', over one as large and over a small one.
     crash_everywhere(Some(100 * 1024), 130 * 1024, WINDOWS);
-    crash_everywhere(Some(700), 130 * 1024, WINDOWS);
+    crash_everywhere(Some(700), 20 * 1024, WINDOWS);
     for old in [None, Some(100), Some(TINY + 1), Some(10 * TINY)] {
         for new in [100, TINY + 1, 4 * TINY, 20 * TINY] {
             crash_everywhere(old, new, TINY);
