@@ -173,10 +173,11 @@ impl Session {
         if request.url.origin() != self.server.origin() {
             return Err(SendError::WrongOrigin(request.url.origin().ascii_serialization()));
         }
-        let Some(bound) = request.timeout else {
+        // A time beyond the end of the clock is no bound.
+        let bounded = request.timeout.and_then(|bound| Some((bound, Instant::now().checked_add(bound)?)));
+        let Some((bound, end)) = bounded else {
             return self.send_untimed(request).await;
         };
-        let end = Instant::now() + bound;
         // Dropping the work does not drop a refresh that it waits for: that runs in a task of its own.
         let answer = timeout_at(end, self.send_untimed(request)).await;
         let answer =

@@ -307,3 +307,13 @@ fn a_log_that_nobody_reads_is_no_failure() {
     endpoint.expect("GET", "/x").reply(Answer::new(200, "fine"));
     assert_eq!(get.finish().expect(0).text(), "fine");
 }
+
+#[test]
+fn a_timeout_beyond_the_end_of_the_clock_is_none() {
+    let (endpoint, cli) = logged_in();
+    for arguments in [["get", "/x", "--timeout", "1e19"].as_slice(), &["burst", "-n", "1", "/x", "--timeout", "1e19"]] {
+        let process = cli.start(arguments);
+        endpoint.expect("GET", "/x").reply(Answer::new(200, ""));
+        process.finish().expect(0);
+    }
+}
