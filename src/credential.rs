@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tracing::debug;
 use url::Url;
 
 use crate::error::{StoreError, TokenError};
@@ -95,6 +96,15 @@ impl Credential {
     }
 }
 
+/// A session that was just saved.
+#[derive(Debug)]
+pub struct Saved {
+    /// The session.
+    pub tokens: TokenSet,
+    /// The one that it replaced.
+    pub before: Option<TokenSet>,
+}
+
 /// A credential whose lock is held; letting go of this releases it.
 pub struct LockedCredential<'a> {
     credential: &'a Credential,
@@ -102,8 +112,9 @@ pub struct LockedCredential<'a> {
 }
 
 impl LockedCredential<'_> {
-    /// Saves a new session over whatever stood before, and returns that.
-    pub async fn replace(&self, new: NewSession) -> Result<Option<TokenSet>, TokenError> {
+    /// Saves a new session over whatever stood before. Processes are told of it by [`announce`](Self::announce), once the
+    /// session can be found.
+    pub async fn save(&self, new: NewSession) -> Result<Saved, TokenError> {
         let Credential { store, rendezvous } = self.credential;
         let session = SessionId::random().map_err(no_randomness)?;
         let attempt_key = AttemptKey::random().map_err(no_randomness)?;
@@ -131,8 +142,21 @@ impl LockedCredential<'_> {
             refresh_lifetime: new.issued.refresh_lifetime,
         };
         store.save(&self.held, &tokens).await?;
-        rendezvous.set_stamp(&self.held, &Stamp::of(&tokens)).await?;
-        Ok(before)
+        Ok(Saved { tokens, before })
+    }
+
+    /// Tells processes that use this credential that `saved` is its session now. Not before a profile names its store: a
+    /// stamp of a session that nobody finds would make the one that stands look out of date.
+    pub async fn announce(&self, saved: &Saved) {
+        if let Err(error) = self.credential.rendezvous.set_stamp(&self.held, &Stamp::of(&saved.tokens)).await {
+            // What it tells is in the store too.
+            debug!(%error, "could not write the stamp of the new session");
+        }
+    }
+
+    /// Takes a session back that was saved a moment ago, into a store that no profile names.
+    pub async fn take_back(&self) -> Result<(), StoreError> {
+        self.credential.store.clear(&self.held).await
     }
 
     /// Removes what `left`, another store of the same credential, keeps, and returns that where it can be understood.
@@ -229,7 +253,8 @@ mod tests {
     }
 
     async fn log_in(credential: &Credential) -> TokenSet {
-        credential.lock().await.unwrap().replace(login()).await.unwrap();
+        let locked = credential.lock().await.unwrap();
+        locked.announce(&locked.save(login()).await.unwrap()).await;
         credential.load().await.unwrap().unwrap()
     }
 

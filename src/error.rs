@@ -28,9 +28,13 @@ pub enum TokenError {
         interrupted: Option<Interrupted>,
     },
 
-    /// The server gave no refresh token, and the access token is at its end by the local clock. Log in again.
-    #[error("the access token is at its end, and the server gave no refresh token")]
-    NotRenewable,
+    /// The server gave no refresh token, so the access token cannot be renewed. Nothing is lost while it lives; after
+    /// that, or if it was revoked, log in again.
+    #[error("{}the server gave no refresh token", if *.at_its_end { "the access token is at its end, and " } else { "" })]
+    NotRenewable {
+        /// Whether the access token is at its end by the local clock.
+        at_its_end: bool,
+    },
 
     /// Somebody logged in as someone else, or logged out, while this program ran. Its tokens are no longer this
     /// program's to use: start it again.
@@ -111,7 +115,7 @@ impl TokenError {
     pub fn leaves_session_usable(&self) -> bool {
         matches!(
             self,
-            Self::NotRenewable
+            Self::NotRenewable { .. }
                 | Self::Unavailable { .. }
                 | Self::Misconfigured { .. }
                 | Self::Store(_)

@@ -24,10 +24,11 @@ use crate::gate::RefreshGate;
 use crate::http::{ServerUrl, log_request, log_response, secrets_of};
 use crate::token::{Generation, TokenSet};
 
-/// How much of a refused answer is read before the refresh, and for how long. Nearly all are read whole in that, so
-/// their connections are free for the second attempt: with all of them held, a large burst would need twice as many.
+/// How much of a refused answer is read beside the refresh. Nearly all are read whole in that, so their connections are
+/// free for the second attempt: with all of them held, a large burst would need twice as many.
 const READ_AHEAD: usize = 64 * 1024;
-const READ_AHEAD_BOUND: Duration = Duration::from_secs(1);
+/// How long is read on once there are newer tokens.
+const READ_AHEAD_GRACE: Duration = Duration::from_millis(50);
 
 /// A session that requests can be sent in. Cloning is cheap; all clones share one gate.
 #[derive(Clone)]
@@ -94,22 +95,19 @@ impl Answer {
         chunk.map_err(|cause| network_error(self.response.url(), cause))
     }
 
-    /// Reads as much of the body as a refusal usually has.
+    /// Reads as much of the body as a refusal usually has. May be dropped at any time: what was read is kept, and what was
+    /// not is read by whoever wants the answer.
     async fn read_ahead(&mut self) {
         let mut length = 0;
-        let read = async {
-            while length < READ_AHEAD {
-                let chunk = match self.response.chunk().await {
-                    Ok(Some(chunk)) => Ok(chunk),
-                    Ok(None) => break,
-                    Err(cause) => Err(network_error(self.response.url(), cause)),
-                };
-                length += chunk.as_ref().map_or(READ_AHEAD, Bytes::len);
-                self.read_ahead.push_back(chunk);
-            }
-        };
-        // What is not here by then is read by whoever wants the answer.
-        let _ = timeout(READ_AHEAD_BOUND, read).await;
+        while length < READ_AHEAD {
+            let chunk = match self.response.chunk().await {
+                Ok(Some(chunk)) => Ok(chunk),
+                Ok(None) => break,
+                Err(cause) => Err(network_error(self.response.url(), cause)),
+            };
+            length += chunk.as_ref().map_or(READ_AHEAD, Bytes::len);
+            self.read_ahead.push_back(chunk);
+        }
     }
 }
 
@@ -118,6 +116,8 @@ impl Answer {
 pub enum FinalRefusal {
     /// The token had been refreshed just now: its age is not the reason.
     FreshToken,
+    /// The server gave no refresh token, so there is no newer one to try.
+    NotRenewable,
     /// The server says that the token lacks a scope (RFC 6750 section 3.1).
     InsufficientScope,
 }
@@ -188,7 +188,7 @@ impl Session {
     async fn send_untimed(&self, request: &Request) -> Result<Answer, SendError> {
         let tokens = match self.gate.current().await {
             // At its end by the local clock, which may be wrong; the server knows.
-            Err(error) if matches!(*error, TokenError::NotRenewable) => self.gate.snapshot(),
+            Err(error) if matches!(*error, TokenError::NotRenewable { .. }) => self.gate.snapshot(),
             obtained => obtained?,
         };
         let mut answer = self.attempt(request, &tokens).await?;
@@ -200,14 +200,16 @@ impl Session {
             return Ok(answer);
         }
         debug!(status = answer.response.status().as_u16(), generation = tokens.generation.number(), "refused");
-        answer.read_ahead().await;
-        let newer = match self.gate.refresh_after(tokens.generation).await {
+        let newer = match self.refresh_beside(&mut answer, tokens.generation).await {
             Ok(newer) => newer,
-            Err(error) if matches!(*error, TokenError::RefusalStands) => {
-                answer.refusal = Some(FinalRefusal::FreshToken);
+            Err(error) => {
+                answer.refusal = match *error {
+                    TokenError::RefusalStands => Some(FinalRefusal::FreshToken),
+                    TokenError::NotRenewable { at_its_end: false } => Some(FinalRefusal::NotRenewable),
+                    _ => return Err(error.into()),
+                };
                 return Ok(answer);
             }
-            Err(error) => return Err(error.into()),
         };
         drop(answer);
         let mut answer = self.attempt(request, &newer).await?;
@@ -218,6 +220,25 @@ impl Session {
             _ => Some(FinalRefusal::FreshToken),
         };
         Ok(answer)
+    }
+
+    /// Asks for tokens newer than those of generation `refused`, and reads the refused answer meanwhile: most are read
+    /// whole by then.
+    async fn refresh_beside(&self, answer: &mut Answer, refused: Generation) -> Result<Arc<TokenSet>, Arc<TokenError>> {
+        let refresh = self.gate.refresh_after(refused);
+        tokio::pin!(refresh);
+        let read = answer.read_ahead();
+        tokio::pin!(read);
+        tokio::select! {
+            newer = &mut refresh => {
+                if newer.is_ok() {
+                    // Who need not wait for a refresh does not wait for a body that never ends either.
+                    let _ = timeout(READ_AHEAD_GRACE, read).await;
+                }
+                newer
+            }
+            () = &mut read => refresh.await,
+        }
     }
 
     async fn attempt(&self, request: &Request, tokens: &TokenSet) -> Result<Answer, SendError> {

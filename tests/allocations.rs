@@ -80,7 +80,7 @@ fn logged_in(access_lifetime: Lifetime, work: Work) -> (TempDir, RefreshGate) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     let tokens = runtime.block_on(async {
         let locked = credential.lock().await.expect("nobody else is there");
-        locked.replace(session).await.expect("the session is saved");
+        locked.save(session).await.expect("the session is saved");
         credential.load().await.expect("it is loaded").expect("it is there")
     });
     let client = client_for(&server).expect("a client");

@@ -57,6 +57,7 @@ impl Context {
         let profile_was_named = named.is_some();
         let profile_name = named.unwrap_or_else(|| DEFAULT_PROFILE.into());
         check_name(&profile_name)?;
+        let printer = if profile_name == DEFAULT_PROFILE { printer } else { printer.for_profile(&profile_name) };
         let server = global.server.or_else(|| variable("AUTHCLI_SERVER"));
         let server = server.map(|text| ServerUrl::parse(&text)).transpose()?;
         Ok(Self {
@@ -137,7 +138,7 @@ impl Context {
         };
         match self.with_patience(async || Ok(credential.load().await?)).await? {
             Some(tokens) => Ok(Stored { credential, tokens, kind }),
-            None => Err(self.why_nothing_is_stored(&credential, kind).await),
+            None => Err(self.why_nothing_is_stored(&self.profile_name, &credential, kind).await),
         }
     }
 
@@ -160,20 +161,25 @@ impl Context {
         }
     }
 
-    async fn why_nothing_is_stored(&self, credential: &Credential, kind: StoreKind) -> anyhow::Error {
+    /// Returns the error of a profile whose store shows nothing.
+    pub(crate) async fn why_nothing_is_stored(
+        &self,
+        name: &str,
+        credential: &Credential,
+        kind: StoreKind,
+    ) -> anyhow::Error {
+        let not_logged_in = || NotLoggedIn::Nowhere { profile: name.to_owned() }.into();
         let Some(stamp) = credential.stamp().await else {
-            return self.not_logged_in();
+            return not_logged_in();
         };
         let Some(ended) = stamp.ended else {
             // A file that is gone was removed by somebody who can; a keyring without the entry may be locked.
-            return if kind == StoreKind::Keyring { StoreError::EntryMissing.into() } else { self.not_logged_in() };
+            return if kind == StoreKind::Keyring { StoreError::EntryMissing.into() } else { not_logged_in() };
         };
         let interrupted = ended.interrupted();
         match ended.how {
-            Ending::Refused(reason) => {
-                NotLoggedIn::Ended { profile: self.profile_name.clone(), reason, interrupted }.into()
-            }
-            Ending::LoggedOut => self.not_logged_in(),
+            Ending::Refused(reason) => NotLoggedIn::Ended { profile: name.to_owned(), reason, interrupted }.into(),
+            Ending::LoggedOut => not_logged_in(),
         }
     }
 

@@ -100,7 +100,8 @@ async fn check_store(context: &Context, kind: StoreKind) -> anyhow::Result<()> {
     }
 }
 
-/// Saves the session and notes it in the profile; returns the sessions that stood before.
+/// Saves the session and notes it in the profile; returns the sessions that stood before. After an error the session that
+/// stood before still stands.
 async fn save(context: &Context, login: Login<'_>, new: NewSession) -> anyhow::Result<Vec<TokenSet>> {
     let Login { server, username, kind } = login;
     let configuration = &context.configuration;
@@ -108,11 +109,24 @@ async fn save(context: &Context, login: Login<'_>, new: NewSession) -> anyhow::R
     let id = configuration.claim_credential(&context.profile_name).await?;
     let credential = Credential::open(configuration.directory(), &id, kind);
     let locked = credential.lock().await?;
-    let mut before = Vec::from_iter(locked.replace(new).await?);
-    // Last, so that until then the profile goes on naming the session that stands; and under the lock, so that of two
-    // logins at once the last to save is the one that the profile names.
+    let saved = locked.save(new).await?;
+    // Only now, so that the profile never names a store without the session; and under the lock, so that of two logins at
+    // once the last to save is the one that it names.
     let note = LoginNote { server, username, store: kind, credential: &id };
-    let kind_before = configuration.note_login(&context.profile_name, &note).await?;
+    let kind_before = match configuration.note_login(&context.profile_name, &note).await {
+        Ok(kind_before) => kind_before,
+        Err(error) if context.profile().is_some_and(|profile| profile.store == Some(kind)) => {
+            let why = report::in_one_line(&error.into());
+            context.printer.warn(&format!("the profile still shows the login before: {why}"));
+            Some(kind)
+        }
+        Err(error) => {
+            locked.take_back().await?;
+            return Err(error.into());
+        }
+    };
+    locked.announce(&saved).await;
+    let mut before = Vec::from_iter(saved.before);
     // A login with another store moves the session there.
     if let Some(left_kind) = kind_before.filter(|left| *left != kind) {
         let left = Credential::open(configuration.directory(), &id, left_kind);

@@ -6,13 +6,14 @@ use authcli::error::StoreError;
 use authcli::gate::Clock as _;
 use authcli::http::ServerUrl;
 use authcli::profile::ProfileError;
-use authcli::store::StoreKind;
 use authcli::token::TokenSet;
 
 use super::context::{Context, Stored};
 use super::revoke::revoke;
 use crate::outcome::{Exit, NotLoggedIn};
 use crate::ui::report;
+
+const NOTHING_TO_DO: &str = "Not logged in: nothing to do";
 
 /// Revokes the session at its server, then forgets it. It is forgotten also when the server is away.
 pub(crate) async fn run(context: &Context, all: bool) -> anyhow::Result<Exit> {
@@ -27,7 +28,7 @@ pub(crate) async fn run(context: &Context, all: bool) -> anyhow::Result<Exit> {
         Err(error) => error,
     };
     if let Some(NotLoggedIn::Nowhere { .. } | NotLoggedIn::Ended { .. }) = error.downcast_ref() {
-        context.printer.note("Not logged in: nothing to do");
+        context.printer.note(NOTHING_TO_DO);
         return Ok(Exit::Done);
     }
     let credential = context.profile().and_then(|profile| context.credential_of(profile));
@@ -40,21 +41,31 @@ pub(crate) async fn run(context: &Context, all: bool) -> anyhow::Result<Exit> {
 /// Every profile gets its turn; the first error is told at the end.
 async fn everywhere(context: &Context) -> anyhow::Result<Exit> {
     let mut first_error = None;
+    let mut nothing_to_do = true;
     for (name, profile) in context.configuration.profiles() {
-        let Some((credential, _)): Option<(Credential, StoreKind)> = context.credential_of(profile) else {
+        let Some((credential, kind)) = context.credential_of(profile) else {
             continue;
         };
         let ended = async {
             match credential.load().await {
                 Ok(Some(tokens)) => end(context, name, &credential, &tokens).await,
-                Ok(None) => Ok(()),
+                // Not logged in, or a keyring that does not show what was saved.
+                Ok(None) => Err(context.why_nothing_is_stored(name, &credential, kind).await),
                 Err(error @ StoreError::Damaged { .. }) => discard(context, &credential, error.into()).await.map(drop),
                 Err(error) => Err(error.into()),
             }
         };
-        if let Err(error) = ended.await {
-            first_error.get_or_insert_with(|| error.context(format!("profile `{name}`")));
+        match ended.await {
+            Err(error) if error.is::<NotLoggedIn>() => {}
+            Ok(()) => nothing_to_do = false,
+            Err(error) => {
+                nothing_to_do = false;
+                first_error.get_or_insert_with(|| error.context(format!("profile `{name}`")));
+            }
         }
+    }
+    if nothing_to_do {
+        context.printer.note(NOTHING_TO_DO);
     }
     first_error.map_or(Ok(Exit::Done), Err)
 }

@@ -40,11 +40,13 @@ pub(crate) fn runtime_for(command: &Command) -> std::io::Result<Runtime> {
 pub(crate) async fn run(cli: Cli) -> Exit {
     let printer = Printer::new(&cli.global);
     printer.start_log(cli.global.verbose);
-    let mut signals = StopSignals::listen();
     let mut context = match Context::new(cli.global, printer.clone()) {
         Ok(context) => context,
         Err(error) => return report::failure(&printer, &error),
     };
+    let printer = context.printer.clone();
+    // Not before: until here nothing needs an end of its own, and on a disk that hangs a signal must end the program.
+    let mut signals = StopSignals::listen();
     let (result, stopped) = tokio::select! {
         result = dispatch(cli.command, &mut context) => (result, false),
         signal = signals.next() => (Ok(signal), true),

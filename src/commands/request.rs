@@ -40,6 +40,7 @@ fn headers(lines: &[String]) -> Result<HeaderMap, Usage> {
 pub(crate) fn hint(refusal: FinalRefusal) -> &'static str {
     match refusal {
         FinalRefusal::FreshToken => "refused with a token refreshed just now; the account may lack the right",
+        FinalRefusal::NotRenewable => "the server gave no refresh token; if the token was revoked, only a login helps",
         FinalRefusal::InsufficientScope => "the server says that the token lacks a scope",
     }
 }

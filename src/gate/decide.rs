@@ -41,6 +41,13 @@ impl Want {
         }
     }
 
+    /// Returns whether `found`, which another process got since `memory` was loaded, answers this at `now`. Somebody who
+    /// wants a long life is content with what the server issues: asking again would bring no other.
+    pub(crate) fn is_answered_by(self, found: &TokenSet, memory: &TokenSet, now: Timestamp) -> bool {
+        let wants = if matches!(self, Self::ValidFor(_)) && found.is_newer_than(memory) { Self::Live } else { self };
+        wants.is_met_by(found, now)
+    }
+
     /// Returns whether tokens of `generation` are no answer to this, whatever the clock says of them.
     pub(crate) fn rules_out(self, generation: Generation) -> bool {
         matches!(self, Self::AfterRefusal(old) | Self::Newer(old) if generation <= old)
@@ -115,7 +122,7 @@ pub(crate) fn plan(
     if let Some(behind) = stamp.and_then(|stamp| stamp.leaves_behind(&from)) {
         return Plan::Reread(behind.into());
     }
-    if !save_first && want.is_met_by(&from, now) {
+    if !save_first && want.is_answered_by(&from, memory, now) {
         return Plan::Adopt(from);
     }
     if let Some(failure) = stamp.and_then(|stamp| stamp.standing_failure(from.generation, now)) {

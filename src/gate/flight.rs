@@ -15,15 +15,14 @@ use tracing::debug;
 use super::Ports;
 use super::core::{Arrival, Outcome};
 use super::decide::{self, Plan, Want};
-use super::ports::{Held, RenewalError};
+use super::ports::{Held, RENEWAL_BOUND, RenewalError};
 use super::stamp::{self, Ended, Ending, Failure, Renewing, Stamp};
 use crate::error::{StoreError, TokenError};
+use crate::expiry;
 use crate::token::{AttemptKey, IssuedTokens, TokenSet};
 
 /// How long a flight waits for another process's. It is longer than that one can take.
 const LOCK_BOUND: Duration = Duration::from_secs(45);
-/// How long the renewal itself may take, tries and pauses included.
-const RENEWAL_BOUND: Duration = Duration::from_secs(30);
 const SHORTEST_POLL: Duration = Duration::from_millis(20);
 const LONGEST_POLL: Duration = Duration::from_millis(100);
 /// How often a store that shows less than it should is read again, and how far apart.
@@ -168,7 +167,7 @@ async fn settled_elsewhere(ports: &Ports, memory: &TokenSet, want: Want) -> Opti
         return None;
     }
     let stored = ports.store.load().await.ok()??;
-    (stored.is_newer_than(memory) && want.is_met_by(&stored, now)).then(|| Flown::adopted(stored))
+    (stored.is_newer_than(memory) && want.is_answered_by(&stored, memory, now)).then(|| Flown::adopted(stored))
 }
 
 /// Reads the store again under the lock and decides from that alone.
@@ -217,7 +216,7 @@ async fn renew(ports: &Ports, held: Held, from: TokenSet, mut stamp: Stamp, want
             if !leaves_doubt(&error) {
                 stamp.renewing = left_behind;
             }
-            refused_or_failed(ports, held, &from, stamp, doubted, error).await
+            refused_or_failed(ports, held, &from, stamp, error).await
         }
     }
 }
@@ -255,27 +254,24 @@ fn leaves_doubt(error: &RenewalError) -> bool {
 }
 
 /// `stamp.renewing` tells of a try whose outcome is unknown, if there was one.
-async fn refused_or_failed(
-    ports: &Ports,
-    held: Held,
-    from: &TokenSet,
-    mut stamp: Stamp,
-    doubted: bool,
-    error: RenewalError,
-) -> Flown {
+async fn refused_or_failed(ports: &Ports, held: Held, from: &TokenSet, mut stamp: Stamp, error: RenewalError) -> Flown {
     let now = ports.clock.now();
-    let (what, retry_after, error) = match error {
+    let (what, retry_after, unavailable) = match error {
         RenewalError::NothingToRedeem => {
             tell_others(ports, &held, &stamp).await;
-            return Flown::failed(if doubted { TokenError::RefusalStands } else { TokenError::NotRenewable });
+            let at_its_end = expiry::refusal_means_expiry(from.received_at, from.access_lifetime, now);
+            return Flown::failed(TokenError::NotRenewable { at_its_end });
         }
         RenewalError::SessionEnded { reason, .. } => return ended(ports, held, from, stamp, reason, now).await,
-        RenewalError::Transient { cause, retry_after, .. } => {
-            (cause.to_string(), retry_after, TokenError::Unavailable { cause, retry_after })
-        }
-        RenewalError::Misconfigured { cause } => (cause.to_string(), None, TokenError::Misconfigured { cause }),
+        RenewalError::Transient { cause, retry_after, .. } => (cause.to_string(), retry_after, Ok(cause)),
+        RenewalError::Misconfigured { cause } => (cause.to_string(), None, Err(TokenError::Misconfigured { cause })),
     };
     let memory = stamp::failure_memory(retry_after, now);
+    let error = unavailable.map_or_else(
+        |misconfigured| misconfigured,
+        // Told is the time for which nobody asks again, which is not always what the server asked for.
+        |cause| TokenError::Unavailable { cause, retry_after: retry_after.map(|_| stamp::length(&memory)) },
+    );
     stamp.failure = Some(Failure { generation: from.generation, at: now, until: memory.end, what });
     tell_others(ports, &held, &stamp).await;
     let mut flown = Flown::failed(error);
@@ -293,9 +289,8 @@ async fn ended(ports: &Ports, held: Held, from: &TokenSet, mut stamp: Stamp, rea
         Ok(Some(stored)) if stored.is_newer_than(from) => return Flown::adopted(stored),
         // Generations go on from login to login, and only a higher one can be another's.
         Ok(Some(stored)) if stored.generation > from.generation => return Flown::failed(TokenError::AccountChanged),
-        // The very save that was refused, or an older state that the store still shows.
-        Ok(Some(_)) => {}
-        Ok(None) => return Flown::failed(error),
+        // The very save that was refused, or an older state, or the time before, that the store still shows.
+        Ok(_) => {}
         Err(error) => return Flown::failed(error.into()),
     }
     debug!(%error, "the server has ended the session");

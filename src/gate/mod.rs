@@ -39,7 +39,7 @@ use tracing::debug;
 use self::core::{Core, Landing, Outcome, Step, Takeoff};
 use self::decide::Want;
 use self::flight::{Source, Unsaved, fly};
-pub use self::ports::{Clock, Held, LockHolder, Rendezvous, Renewal, RenewalError, TokenStore};
+pub use self::ports::{Clock, Held, LockHolder, RENEWAL_BOUND, Rendezvous, Renewal, RenewalError, TokenStore};
 pub use self::stamp::{Ended, Ending, Failure, Renewing, Stamp};
 use crate::error::TokenError;
 use crate::expiry;

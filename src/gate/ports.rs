@@ -48,9 +48,13 @@ pub trait Rendezvous: Send + Sync + 'static {
     fn set_stamp<'a>(&'a self, held: &'a Held, stamp: &'a Stamp) -> BoxFuture<'a, Result<(), StoreError>>;
 }
 
+/// How long a renewal may take, tries and pauses included. One that takes longer is cut off, and counts as one that nobody
+/// knows the outcome of.
+pub const RENEWAL_BOUND: Duration = Duration::from_secs(30);
+
 /// Obtains new tokens for a session that stands.
 pub trait Renewal: Send + Sync + 'static {
-    /// Redeems what `tokens` holds. May try several times within the flight's bound, always under
+    /// Redeems what `tokens` holds. May try several times within [`RENEWAL_BOUND`], always under
     /// `tokens.attempt_key`, so that all tries are one attempt to the server.
     fn renew<'a>(&'a self, tokens: &'a TokenSet) -> BoxFuture<'a, Result<IssuedTokens, RenewalError>>;
 }

@@ -143,6 +143,11 @@ impl Stamp {
     }
 }
 
+/// Returns how long `memory` is.
+pub(super) fn length(memory: &Range<Timestamp>) -> Duration {
+    Duration::try_from(memory.end.duration_since(memory.start)).unwrap_or_default()
+}
+
 /// Returns from when to when a failure at `now` is remembered.
 pub(super) fn failure_memory(retry_after: Option<Duration>, now: Timestamp) -> Range<Timestamp> {
     let memory = retry_after.unwrap_or_default().clamp(SHORTEST_FAILURE_MEMORY, LONGEST_FAILURE_MEMORY);

@@ -6,4 +6,5 @@ mod transport;
 
 pub use self::address::{AddressError, ServerUrl};
 pub(crate) use self::heads::{log_request, log_response, log_token_response, secrets_of};
+pub(crate) use self::transport::CONNECT_BOUND;
 pub use self::transport::{client_for, retry_after};

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Response};
 
 use super::ServerUrl;
 
-const CONNECT_BOUND: Duration = Duration::from_secs(10);
+pub(crate) const CONNECT_BOUND: Duration = Duration::from_secs(10);
 /// How long a server may be silent in the middle of an answer.
 const SILENCE_BOUND: Duration = Duration::from_mins(1);
 
@@ -42,8 +42,14 @@ fn parse_retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     if let Ok(seconds) = text.parse::<u64>() {
         return Some(Duration::from_secs(seconds));
     }
-    let at = jiff::fmt::rfc2822::parse(text).ok()?.timestamp();
+    let at = date(text)?;
+    // By the server's own clock where it tells it (RFC 9110 section 6.6.1): the local one may be a day off.
+    let now = headers.get(DATE).and_then(|value| date(value.to_str().ok()?)).unwrap_or(now);
     Some(Duration::try_from(at.duration_since(now)).unwrap_or_default())
+}
+
+fn date(text: &str) -> Option<Timestamp> {
+    Some(jiff::fmt::rfc2822::parse(text).ok()?.timestamp())
 }
 
 #[cfg(test)]
@@ -65,5 +71,13 @@ mod tests {
             let headers = HeaderMap::from_iter([(RETRY_AFTER, text.parse().unwrap())]);
             assert_eq!(parse_retry_after(&headers, now), expected.map(Duration::from_secs), "{text}");
         }
+    }
+
+    #[test]
+    fn a_date_is_read_off_the_servers_own_clock_where_it_tells_it() {
+        let tomorrow = [(RETRY_AFTER, "Fri, 02 Jan 2026 00:00:05 GMT"), (DATE, "Fri, 02 Jan 2026 00:00:02 GMT")];
+        let headers = HeaderMap::from_iter(tomorrow.map(|(name, value)| (name, value.parse().unwrap())));
+        let now = "2026-01-01T00:00:00Z".parse().unwrap();
+        assert_eq!(parse_retry_after(&headers, now), Some(Duration::from_secs(3)));
     }
 }

@@ -11,17 +11,19 @@ use backon::{BackoffBuilder as _, ExponentialBuilder};
 use futures_util::future::BoxFuture;
 use reqwest::{Client, StatusCode};
 use serde::Serialize;
+use tokio::time::Instant;
 use tracing::debug;
 use url::Url;
 
 use super::answer::Answer;
 use super::fault::RenewalFault;
-use crate::gate::{Clock, Renewal, RenewalError};
-use crate::http::{AddressError, ServerUrl, log_request, log_token_response, secrets_of};
+use crate::gate::{Clock, RENEWAL_BOUND, Renewal, RenewalError};
+use crate::http::{AddressError, CONNECT_BOUND, ServerUrl, log_request, log_token_response, secrets_of};
 use crate::token::{IssuedTokens, Secret, TokenSet};
 
-/// One try, from the connection to the last byte of the answer.
-const TRY_BOUND: Duration = Duration::from_secs(10);
+/// One try, from the connection to the last byte of the answer. A little longer than the connection alone may take: so a
+/// server that cannot be reached is told from one that does not answer, which may have done what it was asked.
+const TRY_BOUND: Duration = CONNECT_BOUND.saturating_add(Duration::from_millis(250));
 const TRIES: usize = 3;
 /// A pause that the server asks for beyond this would not fit into the flight.
 const LONGEST_PAUSE: Duration = Duration::from_secs(8);
@@ -171,6 +173,7 @@ impl JsonApi {
             .with_jitter()
             .build();
         let mut unanswered = false;
+        let start = Instant::now();
         loop {
             let key = Some(tokens.attempt_key.expose());
             let result = self.post(&tokens.refresh_endpoint, &body, key, &secrets_of(tokens)).await;
@@ -191,7 +194,9 @@ impl JsonApi {
             };
             unanswered |= fault.leaves_doubt();
             let pause = pauses.next().map(|pause| pause.max(asked.unwrap_or_default()));
-            let Some(pause) = pause.filter(|pause| *pause <= LONGEST_PAUSE) else {
+            // A try that would be cut off in the middle is not begun.
+            let fits = |pause: &Duration| start.elapsed() + *pause + TRY_BOUND <= RENEWAL_BOUND;
+            let Some(pause) = pause.filter(|pause| *pause <= LONGEST_PAUSE && fits(pause)) else {
                 return Err(RenewalError::Transient { cause: Arc::new(fault), retry_after: asked, unanswered });
             };
             debug!(%fault, ?pause, "the refresh failed; trying again with the same attempt key");

@@ -13,6 +13,8 @@ pub(crate) struct Printer {
     quiet: bool,
     color: bool,
     terminal: bool,
+    /// The command that logs in to the profile in use, for hints.
+    login_command: String,
 }
 
 impl Printer {
@@ -25,7 +27,16 @@ impl Printer {
             ColorChoice::Always => true,
             ColorChoice::Never => false,
         };
-        Self { quiet: global.quiet, color, terminal }
+        Self { quiet: global.quiet, color, terminal, login_command: "authcli login".into() }
+    }
+
+    /// The same for a profile other than the default one.
+    pub(crate) fn for_profile(self, name: &str) -> Self {
+        Self { login_command: format!("authcli login --profile {name}"), ..self }
+    }
+
+    pub(crate) fn login_command(&self) -> &str {
+        &self.login_command
     }
 
     /// Sends what the library tells of its work to standard error: with -v its decisions, with -vv all it says. What

@@ -14,7 +14,6 @@ use super::Printer;
 use super::output::OutputError;
 use crate::outcome::{Exit, NoServer, NotLoggedIn, Unsaved, Usage};
 
-const LOGIN_HINT: &str = "run `authcli login`";
 const STORE_HINT: &str = "unlock the keyring, or log in with `--store file` to keep tokens in a private file";
 
 /// Tells what went wrong and returns how the program ends.
@@ -27,14 +26,15 @@ pub(crate) fn failure(printer: &Printer, error: &anyhow::Error) -> Exit {
         Some((message, causes)) => (message.as_str(), causes),
         None => ("unknown", [].as_slice()),
     };
-    let Verdict { exit, hint } = judge(error);
+    let Verdict { exit, hint } = judge(error, printer.login_command());
     printer.error(message, causes, hint.as_deref());
     exit
 }
 
 /// Returns how the program ends after a request without an answer.
 pub(crate) fn exit_of_send(error: &SendError) -> Exit {
-    judge_send(error).exit
+    // The code alone is asked for, so any words will do.
+    judge_send(error, "").exit
 }
 
 /// Returns whether the reader of standard output went away.
@@ -98,30 +98,31 @@ fn ends_with(exit: Exit, hint: impl Into<String>) -> Verdict {
     Verdict { exit, hint: Some(hint.into()) }
 }
 
-fn judge(error: &anyhow::Error) -> Verdict {
+/// `login` is the command that logs in to the profile in use.
+fn judge(error: &anyhow::Error, login: &str) -> Verdict {
     if let Some(usage) = error.downcast_ref::<Usage>() {
         return Verdict { exit: Exit::Usage, hint: usage.hint().map(str::to_owned) };
     }
     if let Some(error) = error.downcast_ref::<NotLoggedIn>() {
-        return judge_not_logged_in(error);
+        return judge_not_logged_in(error, login);
     }
     if let Some(error) = error.downcast_ref::<SendError>() {
-        return judge_send(error);
+        return judge_send(error, login);
     }
     if let Some(error) = error.downcast_ref::<Arc<TokenError>>() {
-        return judge_token(error);
+        return judge_token(error, login);
     }
     if let Some(error) = error.downcast_ref::<TokenError>() {
-        return judge_token(error);
+        return judge_token(error, login);
     }
     if let Some(error) = error.downcast_ref::<StoreError>() {
-        return judge_store(error);
+        return judge_store(error, login);
     }
     if let Some(error) = error.downcast_ref::<LoginError>() {
         return judge_login(error);
     }
     if let Some(error) = error.downcast_ref::<ProfileError>() {
-        return judge_profile(error);
+        return judge_profile(error, login);
     }
     if error.is::<AddressError>() {
         return ends(Exit::Usage);
@@ -133,7 +134,8 @@ fn judge(error: &anyhow::Error) -> Verdict {
         );
     }
     if error.is::<Unsaved>() {
-        return ends_with(Exit::Store, "mend the store, then run `authcli login`");
+        let hint = format!("mend the store and try again; if the session is lost, run `{login}`");
+        return ends_with(Exit::Store, hint);
     }
     if error.is::<RenewalFault>() {
         return ends(Exit::Unreachable);
@@ -141,63 +143,74 @@ fn judge(error: &anyhow::Error) -> Verdict {
     ends(Exit::Other)
 }
 
-fn judge_not_logged_in(error: &NotLoggedIn) -> Verdict {
-    let profile = match error {
-        NotLoggedIn::Nowhere { profile } | NotLoggedIn::Ended { profile, .. } => profile,
+fn judge_not_logged_in(error: &NotLoggedIn, login: &str) -> Verdict {
+    match error {
+        NotLoggedIn::Nowhere { .. } | NotLoggedIn::Ended { .. } => {
+            ends_with(Exit::NotLoggedIn, format!("run `{login}`"))
+        }
         NotLoggedIn::OtherServer { wanted, .. } => {
             let hint = format!("run `authcli login --server {wanted}`, with `--profile NAME` to keep both");
-            return ends_with(Exit::NotLoggedIn, hint);
+            ends_with(Exit::NotLoggedIn, hint)
         }
-    };
-    if profile == "default" {
-        return ends_with(Exit::NotLoggedIn, LOGIN_HINT);
     }
-    ends_with(Exit::NotLoggedIn, format!("run `authcli login --profile {profile}`"))
 }
 
-fn judge_send(error: &SendError) -> Verdict {
+fn judge_send(error: &SendError, login: &str) -> Verdict {
     match error {
-        SendError::Token(error) => judge_token(error),
+        SendError::Token(error) => judge_token(error, login),
         SendError::WrongOrigin(_) => ends(Exit::Usage),
         SendError::TimedOut { .. } => ends(Exit::Unreachable),
         _ => ends_with(Exit::Unreachable, "is the server running, and is its address right? `authcli status` shows it"),
     }
 }
 
-fn judge_token(error: &TokenError) -> Verdict {
+fn judge_token(error: &TokenError, login: &str) -> Verdict {
     match error {
         TokenError::NotLoggedIn
         | TokenError::SessionEnded { .. }
-        | TokenError::NotRenewable
-        | TokenError::AccountChanged => ends_with(Exit::NotLoggedIn, LOGIN_HINT),
+        | TokenError::NotRenewable { .. }
+        | TokenError::AccountChanged => ends_with(Exit::NotLoggedIn, format!("run `{login}`")),
         TokenError::Unavailable { retry_after: Some(wait), .. } if !wait.is_zero() => {
             ends_with(Exit::Unreachable, format!("the session stands; try again in {} s", wait.as_secs().max(1)))
         }
         TokenError::Unavailable { .. } => ends_with(Exit::Unreachable, "the session stands; try again later"),
-        TokenError::Store(error) => judge_store(error),
+        TokenError::Store(error) => judge_store(error, login),
         TokenError::LockBusy { .. } => ends_with(Exit::LockBusy, "see what that process does; the session stands"),
-        TokenError::LockFailed { .. } => ends_with(
+        TokenError::LockFailed { cause, .. } if has_no_locks(cause) => ends_with(
             Exit::LockBusy,
             "nothing is refreshed without the lock; keep AUTHCLI_CONFIG_DIR on a local file system",
         ),
+        TokenError::LockFailed { .. } => {
+            ends_with(Exit::LockBusy, "nothing is refreshed without the lock; mend or remove that file")
+        }
         TokenError::Misconfigured { .. } => {
-            ends_with(Exit::Other, "the session stands; if the server has changed, run `authcli login`")
+            ends_with(Exit::Other, format!("the session stands; if the server has changed, run `{login}`"))
         }
         TokenError::RefusalStands => ends(Exit::ClientError),
         _ => ends(Exit::Other),
     }
 }
 
-fn judge_store(error: &StoreError) -> Verdict {
+/// Returns whether the file system cannot lock, or does not answer.
+fn has_no_locks(cause: &io::Error) -> bool {
+    #[cfg(unix)]
+    if rustix::io::Errno::from_io_error(cause) == Some(rustix::io::Errno::NOLCK) {
+        return true;
+    }
+    matches!(cause.kind(), io::ErrorKind::Unsupported | io::ErrorKind::TimedOut)
+}
+
+fn judge_store(error: &StoreError, login: &str) -> Verdict {
     match error {
         StoreError::NoKeyring(_) | StoreError::KeyringSilent(_) | StoreError::Keyring { .. } => {
             ends_with(Exit::Store, STORE_HINT)
         }
         StoreError::Behind { .. } => {
-            ends_with(Exit::Store, "try again in a moment; if it stays so, the store lost a save: run `authcli login`")
+            let hint = format!("try again in a moment; if it stays so, the store lost a save: run `{login}`");
+            ends_with(Exit::Store, hint)
         }
-        StoreError::EntryMissing => ends_with(Exit::Store, "unlock the keyring, or run `authcli login`"),
-        StoreError::Damaged { .. } => ends_with(Exit::Store, "run `authcli login` to replace it"),
+        StoreError::EntryMissing => ends_with(Exit::Store, format!("unlock the keyring, or run `{login}`")),
+        StoreError::Damaged { .. } => ends_with(Exit::Store, format!("run `{login}` to replace it")),
         StoreError::NewerVersion { .. } => ends_with(Exit::Store, "use the newer authcli"),
         _ => ends(Exit::Store),
     }
@@ -217,11 +230,11 @@ fn judge_login(error: &LoginError) -> Verdict {
     }
 }
 
-fn judge_profile(error: &ProfileError) -> Verdict {
+fn judge_profile(error: &ProfileError, login: &str) -> Verdict {
     match error {
         ProfileError::Unknown(name) => ends_with(Exit::Usage, format!("`authcli login --profile {name}` makes it")),
-        ProfileError::File(error) => judge_store(error),
-        ProfileError::Lock(error) => judge_token(error),
+        ProfileError::File(error) => judge_store(error, login),
+        ProfileError::Lock(error) => judge_token(error, login),
         _ => ends(Exit::Usage),
     }
 }

@@ -291,7 +291,7 @@ fn without_a_lock_nothing_is_refreshed() {
     assert_snapshot!(refused, @"
     error: could not lock [config]/credentials/[id].lock
       caused by: Is a directory (os error 21)
-    hint: nothing is refreshed without the lock; keep AUTHCLI_CONFIG_DIR on a local file system
+    hint: nothing is refreshed without the lock; mend or remove that file
     ");
     let refused = assert_no_lock(|lock| {
         fs::write(lock.with_extension("target"), "untouched").unwrap();
@@ -336,4 +336,48 @@ fn a_stamp_that_is_a_link_is_not_followed() {
     refresh.finish().expect(0);
     assert_eq!(fs::read_to_string(&target).unwrap(), "untouched");
     assert!(fs::symlink_metadata(&stamp).unwrap().is_file(), "it was replaced");
+}
+
+/// Makes the configuration read-only, but for the directory of the credentials, and runs the program.
+const READ_ONLY_CONFIGURATION: &str = "
+    mount --bind \"$AUTHCLI_CONFIG_DIR\" \"$AUTHCLI_CONFIG_DIR\"
+    mount --bind \"$CREDENTIALS\" \"$CREDENTIALS\"
+    mount -o remount,ro,bind \"$AUTHCLI_CONFIG_DIR\"
+    exec \"$@\"";
+
+/// Logs in as the other user, with the configuration read-only.
+fn log_in_without_a_note(cli: &Cli, store: &str) -> crate::support::Output {
+    let password = cli.path("password");
+    fs::write(&password, "password2\n").unwrap();
+    let script = format!("{READ_ONLY_CONFIGURATION} <{}", password.display());
+    let arguments = ["login", "-u", "user2", "--password-stdin", "--store", store];
+    start_in_namespace(cli, &script, &arguments).finish()
+}
+
+#[test]
+#[ignore = "needs user namespaces: run `make test`"]
+fn a_login_that_the_profile_cannot_note_is_a_login_all_the_same() {
+    let server = Server::start();
+    let cli = Cli::new(&server.url);
+    cli.login();
+    let login = log_in_without_a_note(&cli, "file").expect(0);
+    assert!(login.stderr.contains("warning: the profile still shows the login before: "), "{}", login.stderr);
+    cli.run(&["refresh"]).expect(0);
+    assert_eq!(cli.run(&["get", "/protected"]).expect(0).json()["userId"], 2);
+    assert_eq!(server.logouts(), 1, "the session before is revoked, and no other");
+}
+
+#[test]
+#[ignore = "needs user namespaces, gnome-keyring and dbus: run `make test`"]
+fn a_move_that_the_profile_cannot_note_leaves_the_session_where_it_is() {
+    let (keyring, server) = (crate::support::SecretService::start(), Server::start());
+    let cli = keyring.user(&server.url);
+    cli.login();
+    let login = log_in_without_a_note(&cli, "file").expect(8);
+    assert!(login.stderr.contains("could not write "), "{}", login.stderr);
+    assert_eq!(server.logouts(), 1, "the new session is revoked, and no other");
+    assert!(!cli.entry().exists());
+    cli.run(&["refresh"]).expect(0);
+    assert_eq!(cli.run(&["get", "/protected"]).expect(0).json()["userId"], 1);
+    cli.run(&["logout"]).expect(0);
 }

@@ -85,7 +85,9 @@ fn a_keyring_without_the_entry_is_no_logout() {
     // The same profile on another keyring: nobody logged out, and nothing says so.
     let elsewhere = second.user(&server.url);
     std::fs::rename(cli.configuration(), elsewhere.configuration()).unwrap();
-    elsewhere.run(&["get", "/protected"]).expect(8);
+    for arguments in [["get", "/protected"].as_slice(), &["status"], &["logout"], &["logout", "--all"]] {
+        elsewhere.run(arguments).expect(8);
+    }
     elsewhere.run_with_input(&LOGIN, "123456\n").expect(0);
     elsewhere.run(&["get", "/protected"]).expect(0);
 }

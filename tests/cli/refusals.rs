@@ -260,3 +260,25 @@ fn without_a_refresh_token_the_server_has_the_last_word_on_the_tokens_end() {
     // Whoever asks for a live token gets none that is not known to be.
     cli.run(&["token"]).expect(7).without_stdout();
 }
+
+#[test]
+fn without_a_refresh_token_a_refusal_is_told_as_what_it_is() {
+    let endpoint = Endpoint::start();
+    let cli = Cli::new(&endpoint.url);
+    let login = cli.start_with_input(&["login", "-u", "admin", "--password-stdin"], "x\n");
+    let answer = Answer::json(200, &serde_json::json!({"accessToken": "access-1", "expiresIn": 900}));
+    endpoint.expect("POST", "/login").reply(answer);
+    login.finish().expect(0);
+    let get = cli.start(&["get", "/x"]);
+    endpoint.expect("GET", "/x").reply(Answer::error(403, "no right"));
+    let get = get.finish().expect(4);
+    assert_eq!(get.json(), serde_json::json!({"error": "no right"}));
+    assert_snapshot!(get.stderr, @"
+    error: GET /x: 403 Forbidden
+    hint: the server gave no refresh token; if the token was revoked, only a login helps
+    ");
+    assert_snapshot!(cli.run(&["refresh"]).expect(7).stderr, @"
+    error: the server gave no refresh token
+    hint: run `authcli login`
+    ");
+}

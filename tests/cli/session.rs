@@ -251,6 +251,7 @@ fn profiles_are_sessions_of_their_own() {
     cli.run(&["logout", "--all"]).expect(0);
     cli.run(&["status"]).expect(7);
     cli.run(&["status", "--profile", "second"]).expect(7);
+    assert_snapshot!(cli.run(&["logout", "--all"]).expect(0).stderr, @"Not logged in: nothing to do");
     assert_eq!(server.logouts(), 3);
 }
 
@@ -261,4 +262,17 @@ fn the_profile_comes_from_the_environment_too() {
     cli.login();
     assert_eq!(cli.run(&["status", "--json"]).expect(0).json()["profile"], "work");
     cli.run(&["status", "--profile", "default"]).expect(2);
+}
+
+#[test]
+fn a_hint_names_the_profile_whose_session_has_ended() {
+    let endpoint = Endpoint::start();
+    let cli = Cli::new(&endpoint.url).with("AUTHCLI_PROFILE", "work");
+    cli.login_at(&endpoint, "access-1", "refresh-1", 0.001);
+    let get = cli.start(&["get", "/x"]);
+    endpoint.expect("POST", "/refresh").reply(Answer::error(403, "Invalid refresh token"));
+    // Also the first time, when the server has just said so.
+    for ended in [get.finish(), cli.run(&["get", "/x"])] {
+        assert!(ended.expect(7).stderr.ends_with("hint: run `authcli login --profile work`\n"));
+    }
 }

@@ -238,3 +238,18 @@ async fn an_entry_that_vanishes_without_a_logout_ends_no_session() {
     world.call().await.succeed();
     waiter.await.unwrap().unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn processes_that_want_a_longer_life_than_the_server_gives_share_one_refresh_too() {
+    let mut world = World::new();
+    let gates: Vec<RefreshGate> = (0..16).map(|_| world.process()).collect();
+    let mut waiters = Vec::new();
+    for gate in gates {
+        waiters.push(started(async move { gate.valid_for(LIFETIME * 2).await }).await);
+    }
+    world.call().await.succeed();
+    for tokens in join_all(waiters).await {
+        assert_eq!(tokens.unwrap().unwrap().generation.number(), 2);
+    }
+    world.expect_no_call().await;
+}

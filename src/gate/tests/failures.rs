@@ -224,3 +224,21 @@ async fn in_long_work_the_save_is_tried_again_until_it_succeeds() {
     assert_eq!(world.stored().unwrap().generation.number(), 2);
     gate.close().await.unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_time_that_is_told_is_the_time_for_which_nobody_asks_again() {
+    let mut world = World::new();
+    let gate = world.process();
+    tokio::time::advance(LIFETIME).await;
+    let waiter = wanting(&gate).await;
+    world.call().await.be_away(Some(Duration::from_hours(24)));
+    let error = waiter.await.unwrap().unwrap_err();
+    let TokenError::Unavailable { retry_after: Some(told), .. } = *error else { panic!("{error}") };
+    tokio::time::advance(told.mul_f64(0.99)).await;
+    gate.current().await.unwrap_err();
+    world.expect_no_call().await;
+    tokio::time::advance(told.mul_f64(0.02)).await;
+    let waiter = wanting(&gate).await;
+    world.call().await.succeed();
+    waiter.await.unwrap().unwrap();
+}

@@ -155,13 +155,13 @@ async fn a_refresh_that_failed_does_not_make_the_next_refusal_final() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_a_refresh_token_a_refusal_of_a_fresh_token_stands_and_nothing_is_cleared() {
+async fn without_a_refresh_token_nothing_is_renewed_and_nothing_is_cleared() {
     let mut world = World::new();
     let gate = world.process();
     let used = gate.snapshot().generation;
     let waiter = refused(&gate, used).await;
     world.call().await.fail(crate::gate::RenewalError::NothingToRedeem);
-    assert!(matches!(*waiter.await.unwrap().unwrap_err(), TokenError::RefusalStands));
+    assert!(matches!(*waiter.await.unwrap().unwrap_err(), TokenError::NotRenewable { at_its_end: false }));
     assert!(world.stored().is_some());
     // At its end by the clock it is over for now, but not for good.
     tokio::time::advance(LIFETIME).await;
@@ -171,7 +171,7 @@ async fn without_a_refresh_token_a_refusal_of_a_fresh_token_stands_and_nothing_i
     })
     .await;
     world.call().await.fail(crate::gate::RenewalError::NothingToRedeem);
-    assert!(matches!(*waiter.await.unwrap().unwrap_err(), TokenError::NotRenewable));
+    assert!(matches!(*waiter.await.unwrap().unwrap_err(), TokenError::NotRenewable { at_its_end: true }));
     assert!(world.stored().is_some() && world.stamp().unwrap().ended.is_none());
     assert!(world.stamp().unwrap().renewing.is_none(), "nothing is under way any more");
 }

@@ -15,6 +15,7 @@ fn what_takes_its_full_time_costs_nothing_but_time() {
     thread::scope(|scope| {
         scope.spawn(a_server_that_does_not_answer_once);
         scope.spawn(a_server_that_does_not_answer_at_all);
+        scope.spawn(a_server_that_cannot_be_reached);
         scope.spawn(a_lock_held_past_the_bound);
     });
 }
@@ -33,17 +34,42 @@ fn a_server_that_does_not_answer_once() {
     });
 }
 
-/// A refresh lasts thirty seconds, with all its tries.
+/// A refresh lasts thirty seconds at most, so there is time for two such tries.
 fn a_server_that_does_not_answer_at_all() {
     let server = Server::start();
     let way = Way::to(&server);
     way.proxy.choose(|path| (path == "/refresh").then_some(Fault::Hang(When::After)));
     let get = way.cli.start(GET).finish_within(PATIENCE, || thread::sleep(PAUSE)).expect(6);
     assert!(get.stderr.contains("hint: the session stands; try again"), "{}", get.stderr);
+    assert_eq!(way.proxy.refreshes(), 2);
     way.proxy.break_refreshes([]);
     eventually("the failure is forgotten", || way.cli.run(GET).code == Some(0));
     way.heals();
     assert_trust(&server);
+}
+
+/// A firewall that lets nothing through: no connection comes about, so nothing was sent, and nobody blames this later.
+fn a_server_that_cannot_be_reached() {
+    let endpoint = Endpoint::start();
+    let cli = Cli::new(&endpoint.url);
+    cli.login_at(&endpoint, "access-1", "refresh-1", 0.001);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (_listener, address) = runtime.block_on(async {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = socket.listen(1).unwrap();
+        let address = listener.local_addr().unwrap();
+        (listener, address)
+    });
+    // Once its queue is full, the system lets requests for connections go unanswered.
+    let connect = || std::net::TcpStream::connect_timeout(&address, Duration::from_millis(300));
+    let _waiting: Vec<_> = std::iter::from_fn(|| connect().ok()).take(64).collect();
+    cli.change_stored(|stored| stored["refresh_endpoint"] = format!("http://{address}/refresh").into());
+
+    let get = cli.start(&["get", "/x"]).finish_within(PATIENCE, || thread::sleep(PAUSE)).expect(6).without_stdout();
+    assert!(get.stderr.contains(&format!("caused by: could not connect to http://{address}\n")), "{}", get.stderr);
+    let stamp = std::fs::read_to_string(cli.entry().with_extension("stamp")).unwrap();
+    assert!(stamp.contains("\"failure\"") && !stamp.contains("\"renewing\""), "{stamp}");
 }
 
 /// A process waits 45 seconds for another one's refresh, and then asks nobody.
