@@ -242,3 +242,20 @@ async fn the_time_that_is_told_is_the_time_for_which_nobody_asks_again() {
     world.call().await.succeed();
     waiter.await.unwrap().unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_later_save_that_fails_is_tried_again_as_the_first_one_was() {
+    let mut world = World::new();
+    let gate = world.process();
+    for generation in 2..=3 {
+        until_stale().await;
+        world.fail_saves(1);
+        let waiter = wanting(&gate).await;
+        world.call().await.succeed();
+        waiter.await.unwrap().unwrap();
+        assert!(world.is_locked());
+        tokio::time::sleep(Duration::from_millis(1_100)).await;
+        assert!(!world.is_locked());
+        assert_eq!(world.stored().unwrap().generation.number(), generation);
+    }
+}

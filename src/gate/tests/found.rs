@@ -77,24 +77,26 @@ async fn a_session_that_a_later_login_replaced_is_not_renewed_from_a_store_that_
     world.expect_no_call().await;
 }
 
-/// A refusal is the end of the session also where the store, read again, shows an older save of it.
+/// A refusal is the end of the session also where the store, read again, shows an older save of it, or none yet.
 #[tokio::test(start_paused = true)]
 async fn a_refusal_with_a_store_that_lags_ends_the_session() {
-    let mut world = World::new();
-    let gate = world.process();
-    let old = world.stored().unwrap();
-    tokio::time::advance(LIFETIME).await;
-    let waiter = wanting(&gate).await;
-    world.call().await.succeed();
-    waiter.await.unwrap().unwrap();
-    tokio::time::advance(LIFETIME).await;
-    let waiter = wanting(&gate).await;
-    let call = world.call().await;
-    world.put(Some(old));
-    call.refuse();
-    let error = waiter.await.unwrap().unwrap_err();
-    assert!(matches!(*error, TokenError::SessionEnded { .. }), "{error}");
-    assert!(world.stamp().unwrap().ended.is_some(), "nobody needs to ask the server again");
+    for shows_older in [true, false] {
+        let mut world = World::new();
+        let gate = world.process();
+        let old = world.stored().unwrap();
+        tokio::time::advance(LIFETIME).await;
+        let waiter = wanting(&gate).await;
+        world.call().await.succeed();
+        waiter.await.unwrap().unwrap();
+        tokio::time::advance(LIFETIME).await;
+        let waiter = wanting(&gate).await;
+        let call = world.call().await;
+        world.put(shows_older.then_some(old));
+        call.refuse();
+        let error = waiter.await.unwrap().unwrap_err();
+        assert!(matches!(*error, TokenError::SessionEnded { .. }), "{error}");
+        assert!(world.stamp().unwrap().ended.is_some(), "nobody needs to ask the server again");
+    }
 }
 
 /// A process died between its save and its stamp. The next one, though its renewal fails, tells what it found.

@@ -28,7 +28,7 @@ use proptest::test_runner::{Config, RngAlgorithm, TestCaseError};
 use self::run::Case;
 use self::steps::{Step, steps};
 
-const CASES: u32 = 3_000;
+const CASES: u32 = 2_000;
 
 fn config() -> Config {
     let cases = if std::env::var_os("PROPTEST_CASES").is_some() { Config::default().cases } else { CASES };

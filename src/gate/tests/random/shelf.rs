@@ -118,6 +118,9 @@ impl State {
             let stored = name(stored);
             self.broken(format!("the stamp tells of less than {stored}"));
         }
+        if ended.is_some() {
+            self.refused.take_if(|(_, session)| *session == stamp.session);
+        }
         self.stamp = Some(stamp.clone());
         self.unstamped_by = None;
     }

@@ -5,6 +5,7 @@
 //! log of all that happened.
 
 use std::collections::HashSet;
+use std::ops::Range;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -60,6 +61,10 @@ pub(super) struct State {
     pub(super) kept: bool,
     /// Who got new tokens and was not told yet that they are saved.
     pub(super) unsaved_by: Option<usize>,
+    /// Who was told that its session has ended, and has not left word of it yet.
+    pub(super) refused: Option<(usize, SessionId)>,
+    /// Who failed, at redeeming what, and how long nobody tries that again.
+    pub(super) left_alone: Option<(usize, Pair, Range<Timestamp>)>,
     /// The store has lagged in this case.
     pub(super) has_lagged: bool,
     pub(super) turn: usize,
@@ -87,6 +92,8 @@ impl Universe {
             unstamped_by: None,
             kept: true,
             unsaved_by: None,
+            refused: None,
+            left_alone: None,
             has_lagged: false,
             turn: 0,
         };
@@ -120,6 +127,8 @@ impl State {
 
     pub(super) fn jump(&mut self, by: SignedDuration) {
         self.clock_offset += by;
+        // Whether the failure is noted before or after the jump, nobody can say here.
+        self.left_alone = None;
     }
 
     pub(super) fn note(&mut self, what: impl Into<String>) {
@@ -157,6 +166,9 @@ impl State {
             if self.unsaved_by == Some(process) {
                 self.broken("the lock was let go although the new tokens are not saved");
             }
+            if self.refused.take().is_some_and(|(refused, _)| refused == process) {
+                self.broken("the lock was let go without a word of the refusal");
+            }
             if self.unstamped_by == Some(process) && self.kept {
                 self.broken("the lock was let go before the stamp told of the save");
             }
@@ -170,9 +182,9 @@ impl State {
         if self.holder.is_some_and(|(holder, _)| holder == process) {
             self.holder = None;
         }
-        if self.unsaved_by == Some(process) {
-            self.unsaved_by = None;
-        }
+        self.unsaved_by = self.unsaved_by.filter(|unsaved| *unsaved != process);
+        self.refused.take_if(|(refused, _)| *refused == process);
+        self.left_alone.take_if(|(failed, ..)| *failed == process);
         for call in &mut self.calls {
             call.orphan |= call.process == process;
         }

@@ -52,6 +52,9 @@ impl State {
         if *role != Role::Gate(tokens.session.clone()) {
             self.broken(format!("{} redeemed by {role:?}", name(tokens)));
         }
+        if self.left_alone.as_ref().is_some_and(|(_, left, time)| *left == token && time.contains(&self.now())) {
+            self.broken(format!("{} redeemed although the last try failed a moment ago", name(tokens)));
+        }
         if self.logged_out.contains(&tokens.session) {
             self.broken(format!("{} redeemed after its logout", name(tokens)));
         }
@@ -97,11 +100,22 @@ impl State {
                 self.redeemed(&call, lifetime)
             }
         };
-        let granted = told.is_ok();
-        // Its client may be gone, or have given up: then nobody hears it.
-        if call.reply.send(told).is_ok() && granted && !call.orphan {
-            self.unsaved_by = Some(call.process);
+        if !call.is_waited_for() {
+            return;
         }
+        match &told {
+            Ok(_) => self.unsaved_by = Some(call.process),
+            Err(RenewalError::SessionEnded { .. }) => {
+                self.refused = Some((call.process, call.tokens.session.clone()));
+            }
+            Err(RenewalError::Transient { retry_after, .. }) => {
+                let at_least = retry_after.unwrap_or_default().clamp(Duration::from_secs(1), Duration::from_mins(10));
+                self.left_alone = Some((call.process, call.token, self.now()..self.now() + at_least));
+            }
+            Err(_) => {}
+        }
+        // That somebody waits for it was just seen.
+        let _ = call.reply.send(told);
     }
 
     /// Whether a renewal is yet to arrive or to be answered; what will never be is none once its client gave up.
