@@ -1,0 +1,40 @@
+//! What the documents say of the tests is so.
+
+#![expect(clippy::unwrap_used, reason = "a broken expectation is a failed test")]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+/// Collects the names of all functions in the sources under `directory`.
+fn functions(directory: &Path, names: &mut BTreeSet<String>) {
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            functions(&path, names);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let text = fs::read_to_string(path).unwrap();
+            let declared =
+                text.lines().filter_map(|line| line.trim_start().trim_start_matches("async ").strip_prefix("fn "));
+            names.extend(declared.filter_map(|rest| Some(rest.split_once('(')?.0.to_owned())));
+        }
+    }
+}
+
+#[test]
+fn every_test_that_the_page_on_reliability_names_is_there() {
+    let mut there = BTreeSet::new();
+    functions(Path::new("src"), &mut there);
+    functions(Path::new("tests"), &mut there);
+    let page = fs::read_to_string("docs/RELIABILITY.md").unwrap();
+    // The last column of a table's row, in which each test stands between backquotes.
+    let tests: Vec<&str> = page
+        .lines()
+        .filter_map(|line| line.strip_suffix(" |")?.rsplit_once(" | "))
+        .flat_map(|(_, column)| column.split('`').skip(1).step_by(2))
+        .filter(|name| name.contains("::") || name.starts_with("no_request"))
+        .collect();
+    assert!(tests.len() > 60, "{} tests are named", tests.len());
+    let missing: Vec<_> = tests.iter().filter(|name| !there.contains(name.rsplit("::").next().unwrap())).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
