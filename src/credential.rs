@@ -73,20 +73,9 @@ impl Credential {
 
     /// Proves that a store of `kind` keeps what it is given: writes, reads and deletes an entry of its own.
     pub async fn prove_store(configuration: &Path, kind: StoreKind) -> Result<(), TokenError> {
-        let id = Self::random_id().map_err(no_randomness)?;
-        let store = kind.open(configuration, &id);
         // Nobody else can know this id, so there is nobody to lock out.
-        let alone = Held::new(());
-        store.save(&alone, &throw_away_entry().map_err(no_randomness)?).await?;
-        let kept = store.load().await;
-        store.clear(&alone).await?;
-        match kept? {
-            Some(_) => Ok(()),
-            None => Err(TokenError::Store(StoreError::Damaged {
-                place: format!("the {kind} store"),
-                what: "a write was not kept".into(),
-            })),
-        }
+        let id = Self::random_id().map_err(no_randomness)?;
+        Ok(kind.prove(configuration, &id, throw_away_entry().map_err(no_randomness)?).await?)
     }
 
     /// Takes the credential's lock, so that nobody refreshes, logs in or logs out meanwhile.

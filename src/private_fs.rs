@@ -80,6 +80,26 @@ pub(crate) fn read(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError
     Ok(Some(content))
 }
 
+/// Reads the whole of `path`, which may be a link, and which others may read; `None` where there is no such file.
+pub(crate) fn read_public(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    let mut options = OpenOptions::new();
+    options.read(true);
+    // A named pipe must not hang us.
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, rustix::fs::OFlags::NONBLOCK.bits().cast_signed());
+    let file = match options.open(path) {
+        Ok(file) => file,
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(cause) => return Err(cause),
+    };
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    let mut content = Vec::new();
+    file.take(LARGEST_FILE).read_to_end(&mut content)?;
+    Ok(Some(content))
+}
+
 /// Opens `path` for a lock, making it if needed.
 pub(crate) fn open_permanent(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();

@@ -4,6 +4,7 @@
 //! holds no secret. People may edit it; what authcli writes keeps their comments and order.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,9 +16,10 @@ use crate::credential::Credential;
 use crate::error::{StoreError, TokenError};
 use crate::http::{AddressError, ServerUrl};
 use crate::lock::LockFile;
-use crate::private_fs::{self, Durability};
+use crate::private_fs::{self, CALL_BOUND, Durability};
 use crate::store::StoreKind;
 use crate::token::RandomnessMissing;
+use crate::worker::Worker;
 
 const VERSION: i64 = 1;
 const LOCK_BOUND: Duration = Duration::from_secs(10);
@@ -200,11 +202,11 @@ impl Configuration {
         edit: impl FnOnce(Option<&Profile>, &mut Item) -> Result<T, ProfileError>,
     ) -> Result<T, ProfileError> {
         check_name(name)?;
-        private_fs::ensure_directory_exists(&self.directory)?;
+        on_disk("create", &self.directory, private_fs::ensure_directory_exists).await?;
         let lock = LockFile::new(self.directory.join("config.lock"));
         let _held = lock.lock_within(LOCK_BOUND).await.map_err(|error| ProfileError::Lock(Arc::new(error)))?;
         let path = self.path();
-        let text = read_text(&path)?;
+        let text = on_disk("read", &path, read_text).await?;
         let before = parse(&path, &text)?;
         let mut document: DocumentMut = text.parse().map_err(|error: toml_edit::TomlError| ProfileError::BadValue {
             path: path.clone(),
@@ -217,7 +219,12 @@ impl Configuration {
         let edited = edit(before.profiles.get(name), profile.or_insert(Item::Table(Table::new())))?;
         let changed = document.to_string();
         if changed != text {
-            private_fs::replace(&path, changed.as_bytes(), Durability::Durable)?;
+            let write = move |path: &Path| {
+                // People who keep the file elsewhere, and a link here, keep the link.
+                let target = std::fs::canonicalize(path).unwrap_or_else(|_| path.into());
+                private_fs::replace(&target, changed.as_bytes(), Durability::Durable)
+            };
+            on_disk("write", &path, write).await?;
         }
         Ok(edited)
     }
@@ -239,13 +246,24 @@ fn implicit_table() -> Table {
     table
 }
 
-fn read_text(path: &Path) -> Result<String, ProfileError> {
-    match std::fs::read_to_string(path) {
-        Ok(text) => Ok(text),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
-        Err(cause) => {
-            Err(ProfileError::File(StoreError::File { action: "read", path: path.into(), cause: Arc::new(cause) }))
-        }
+fn read_text(path: &Path) -> Result<String, StoreError> {
+    let failed = |cause| StoreError::File { action: "read", path: path.into(), cause: Arc::new(cause) };
+    let Some(text) = private_fs::read_public(path).map_err(failed)? else {
+        return Ok(String::new());
+    };
+    String::from_utf8(text).map_err(|_| failed(io::Error::other("it is no UTF-8")))
+}
+
+/// Does `job` with the configuration file on the thread for files: the disk may be slow or gone.
+async fn on_disk<T: Send + 'static>(
+    action: &'static str,
+    path: &Path,
+    job: impl FnOnce(&Path) -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    let own = path.to_owned();
+    match Worker::for_files().run(CALL_BOUND, move || job(&own)).await {
+        Ok(result) => result,
+        Err(fault) => Err(fault.of_file(action, path)),
     }
 }
 
@@ -362,5 +380,27 @@ mod tests {
             let error = anyhow::Error::from(configuration.unwrap_err());
             assert!(format!("{error:#}").contains(expected), "{text}: {error:#}");
         }
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn a_file_that_is_kept_elsewhere_stays_there() {
+        let (directory, configuration) = with_text(FIXTURE);
+        let (path, elsewhere) = (directory.path().join(FILE), directory.path().join("elsewhere"));
+        std::fs::rename(&path, &elsewhere).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, &path).unwrap();
+        let id = configuration.unwrap().claim_credential("new").await.unwrap();
+        assert!(path.is_symlink());
+        assert!(std::fs::read_to_string(&elsewhere).unwrap().contains(&id));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_no_file_is_an_error_and_hangs_nobody() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(FILE);
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        let error = Configuration::load(directory.path().into()).unwrap_err();
+        assert!(matches!(&error, ProfileError::File(StoreError::File { .. })), "{error}");
     }
 }

@@ -37,6 +37,21 @@ impl FileStore {
         Self { path, worker: Worker::for_files(), bound: CALL_BOUND }
     }
 
+    /// See [`StoreKind::prove`](super::StoreKind::prove).
+    pub(super) async fn prove(&self, tokens: TokenSet) -> Result<(), StoreError> {
+        self.on_disk("write", move |path| {
+            ensure_parent(path)?;
+            let text = entry::encode(&tokens, &path.display().to_string())?;
+            let kept = private_fs::replace(path, &text, Durability::Durable).and_then(|()| private_fs::read(path));
+            private_fs::remove(path)?;
+            if kept? == Some(text) {
+                return Ok(());
+            }
+            Err(StoreError::Damaged { place: path.display().to_string(), what: "a write was not kept".into() })
+        })
+        .await
+    }
+
     /// Runs a job that changes the disk. It holds the lock until it is over, also if nobody waits for it any more.
     async fn change<T: Send + 'static>(
         &self,

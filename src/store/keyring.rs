@@ -83,6 +83,16 @@ impl KeyringStore {
         .await
     }
 
+    /// See [`StoreKind::prove`](super::StoreKind::prove).
+    pub(super) async fn prove(&self, tokens: TokenSet) -> Result<(), StoreError> {
+        self.change(&Held::new(()), move |cells, id| {
+            let kept = write(cells, id, &tokens);
+            split::clear(cells, id)?;
+            kept
+        })
+        .await
+    }
+
     async fn in_keyring<T: Send + 'static>(
         &self,
         bound: Duration,
@@ -112,18 +122,21 @@ impl TokenStore for KeyringStore {
 
     fn save<'a>(&'a self, held: &'a Held, tokens: &'a TokenSet) -> BoxFuture<'a, Result<(), StoreError>> {
         let tokens = tokens.clone();
-        Box::pin(self.change(held, move |cells, id| {
-            let text = entry::encode(&tokens, PLACE)?;
-            split::write(cells, id, &label(&tokens), &text)?;
-            match read(cells, id)? {
-                Some(kept) if kept.is_same_save(&tokens) => Ok(()),
-                _ => Err(StoreError::Damaged { place: PLACE.into(), what: "a write was not kept".into() }),
-            }
-        }))
+        Box::pin(self.change(held, move |cells, id| write(cells, id, &tokens)))
     }
 
     fn clear<'a>(&'a self, held: &'a Held) -> BoxFuture<'a, Result<(), StoreError>> {
         Box::pin(self.change(held, split::clear))
+    }
+}
+
+/// Saves, and proves that it was kept.
+fn write(cells: &dyn Cells, id: &str, tokens: &TokenSet) -> Result<(), StoreError> {
+    let text = entry::encode(tokens, PLACE)?;
+    split::write(cells, id, &label(tokens), &text)?;
+    match read(cells, id)? {
+        Some(kept) if kept.is_same_save(tokens) => Ok(()),
+        _ => Err(StoreError::Damaged { place: PLACE.into(), what: "a write was not kept".into() }),
     }
 }
 

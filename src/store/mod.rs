@@ -19,7 +19,9 @@ use serde::{Deserialize, Serialize};
 pub(crate) use self::entry::tests::sample as sample_tokens;
 pub use self::file::FileStore;
 pub use self::keyring::KeyringStore;
+use crate::error::StoreError;
 use crate::gate::TokenStore;
+use crate::token::TokenSet;
 
 /// The kinds of store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +39,15 @@ impl StoreKind {
         match self {
             Self::Keyring => Arc::new(KeyringStore::new(id)),
             Self::File => Arc::new(FileStore::new(configuration, id)),
+        }
+    }
+
+    /// Writes `tokens` as an entry of their own, reads them back and deletes them, all in one go: also if nobody waits for
+    /// it any more, nothing is left.
+    pub(crate) async fn prove(self, configuration: &Path, id: &str, tokens: TokenSet) -> Result<(), StoreError> {
+        match self {
+            Self::Keyring => KeyringStore::new(id).prove(tokens).await,
+            Self::File => FileStore::new(configuration, id).prove(tokens).await,
         }
     }
 }

@@ -223,3 +223,10 @@ async fn what_is_no_file_is_refused_and_left() {
     assert!(place.store.path.is_dir());
     assert_eq!(fs::read_dir(place.store.path.parent().unwrap()).unwrap().count(), 1, "nothing temporary is left");
 }
+
+#[tokio::test]
+async fn a_store_that_was_proven_is_as_it_was() {
+    let directory = tempfile::tempdir().unwrap();
+    FileStore::new(directory.path(), "two").prove(sample()).await.unwrap();
+    assert_eq!(fs::read_dir(directory.path().join("credentials")).unwrap().count(), 0);
+}

@@ -191,3 +191,20 @@ async fn a_keyring_that_never_answered_is_not_waited_for_as_long_as_a_write() {
     }
     frozen.thaw();
 }
+
+/// A person unlocks the keyring only after the program has given up.
+#[tokio::test]
+async fn a_proof_that_comes_late_leaves_nothing_behind() {
+    let cells = Arc::new(FakeCells::new(None));
+    let frozen = Frozen::over(&cells);
+    let store = KeyringStore { write_bound: SHORT, ..store(Arc::clone(&frozen) as _) };
+    while !frozen.is_asked.load(Ordering::SeqCst) {
+        store.prove(sample()).await.unwrap_err();
+    }
+    frozen.thaw();
+    // Only once it is over does the thread take another job.
+    while store.prove(sample()).await.is_err() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(cells.names(), [""; 0]);
+}
