@@ -276,9 +276,15 @@ fn parse(path: &Path, text: &str) -> Result<Document, ProfileError> {
     }
     let document: Document = toml::from_str(text).map_err(invalid)?;
     debug_assert!(document.version.is_none_or(|version| version <= VERSION));
+    let mut owners = BTreeMap::new();
     for (name, profile) in &document.profiles {
         check_name(name)?;
         check_credential(path, name, profile)?;
+        // A copied profile: each login of one would end the session of the other.
+        if let Some(owner) = profile.credential.as_ref().and_then(|id| owners.insert(id, name)) {
+            let why = format!("its `credential` is that of profile `{owner}`; remove that line");
+            return Err(ProfileError::BadValue { path: path.into(), profile: name.clone(), why });
+        }
     }
     Ok(document)
 }
@@ -375,6 +381,7 @@ mod tests {
             ("[profiles.a]\ncredential = \"../../etc\"\n", "no id"),
             ("[profiles.\"a b\"]\n", "cannot name a profile"),
             ("version = 2\nnovelty = true\n", "version 2"),
+            ("[profiles.a]\ncredential = \"x\"\n[profiles.b]\ncredential = \"x\"\n", "that of profile `a`"),
         ] {
             let (_directory, configuration) = with_text(text);
             let error = anyhow::Error::from(configuration.unwrap_err());

@@ -11,6 +11,7 @@ use tokio::time::sleep;
 use super::Shared;
 use super::core::{Landing, Step};
 use super::decide::Want;
+use crate::error::TokenError;
 use crate::expiry;
 
 /// Between two looks at the clock at most: it may have been set meanwhile, or a refusal may have brought other tokens.
@@ -20,32 +21,58 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
 /// would send more refreshes than there are requests.
 const SHORTEST_LIFETIME: Duration = Duration::from_secs(1);
 
+/// After a failure in the background at first, and at most: nobody waits for these refreshes, so there is no hurry.
+const FIRST_PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(30);
+
 pub(super) async fn keep_ahead(gate: Weak<Shared>) {
-    let mut pause = Duration::ZERO;
+    let mut after_failure = FIRST_PAUSE_AFTER_FAILURE;
     loop {
-        sleep(pause).await;
         // Nothing of the gate is kept over the waits: the task must not keep it alive.
-        let Some(landing) = gate.upgrade().map(|shared| shared.renew_ahead()) else { return };
-        if let Some(landing) = landing {
-            // What it failed at is remembered by the gate, so it is not tried again at once.
-            drop(landing.outcome().await);
-        }
+        let Some(ahead) = gate.upgrade().map(|shared| shared.renew_ahead()) else { return };
+        let renewed = match ahead {
+            Ahead::Nothing => true,
+            Ahead::Flight(landing) => landing.outcome().await.is_ok(),
+            Ahead::Failed => false,
+            Ahead::Over => return,
+        };
         let Some(shared) = gate.upgrade() else { return };
-        pause = shared.until_ahead().clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
+        let pause = if renewed {
+            after_failure = FIRST_PAUSE_AFTER_FAILURE;
+            shared.until_ahead().clamp(SHORTEST_PAUSE, LONGEST_PAUSE)
+        } else {
+            let pause = after_failure;
+            after_failure = (after_failure * 2).min(LONGEST_PAUSE_AFTER_FAILURE);
+            pause
+        };
+        drop(shared);
+        sleep(pause).await;
     }
+}
+
+/// What there is to do ahead of time.
+enum Ahead {
+    Nothing,
+    Flight(Landing),
+    /// An earlier failure still speaks for this one.
+    Failed,
+    /// Nothing, and never again.
+    Over,
 }
 
 impl Shared {
     /// Starts a flight if the tokens are in the last part of their life, or finds the one in the air.
-    fn renew_ahead(self: &Arc<Self>) -> Option<Landing> {
+    fn renew_ahead(self: &Arc<Self>) -> Ahead {
         let lifetime = self.core.current().access_lifetime;
         if lifetime.duration().is_some_and(|lifetime| lifetime < SHORTEST_LIFETIME) {
-            return None;
+            return Ahead::Nothing;
         }
         match self.core.ask(Want::Ahead, self.ports.clock.now()) {
-            Step::Fly(takeoff) => Some(self.take_off(takeoff, Want::Ahead)),
-            Step::Wait(landing) => Some(landing),
-            Step::Use(_) | Step::Fail(_) => None,
+            Step::Fly(takeoff) => Ahead::Flight(self.take_off(takeoff, Want::Ahead)),
+            Step::Wait(landing) => Ahead::Flight(landing),
+            Step::Use(_) => Ahead::Nothing,
+            Step::Fail(error) if matches!(*error, TokenError::Closing) || !error.leaves_session_usable() => Ahead::Over,
+            Step::Fail(_) => Ahead::Failed,
         }
     }
 

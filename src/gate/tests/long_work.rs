@@ -72,6 +72,35 @@ async fn a_background_refresh_that_failed_is_tried_again_and_the_live_token_is_u
 }
 
 #[tokio::test(start_paused = true)]
+async fn background_refreshes_that_fail_come_ever_more_seldom() {
+    let mut world = World::new();
+    let _gate = world.process_for(Work::Long);
+    advance(LIFETIME.mul_f64(0.76)).await;
+    let mut calls = 0;
+    for _ in 0..1_000 {
+        if let Some(call) = world.call_by_now().await {
+            call.be_away(None);
+            calls += 1;
+        }
+        advance(Duration::from_millis(100)).await;
+    }
+    // After 1, 2, 4, 8, 16, 30 and 30 s.
+    assert!((6..=9).contains(&calls), "{calls} calls in 100 s");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_background_refresh_ends_with_the_session() {
+    let mut world = World::new();
+    let _gate = world.process_for(Work::Long);
+    advance(LIFETIME.mul_f64(0.76)).await;
+    world.call().await.refuse();
+    settle().await;
+    advance(Duration::from_secs(2)).await;
+    settle().await;
+    assert_eq!(tokio::runtime::Handle::current().metrics().num_alive_tasks(), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn tokens_that_hardly_live_are_renewed_when_asked_for_alone() {
     let mut world = World::new();
     let gate = world.process();
