@@ -148,9 +148,14 @@ impl LockedCredential<'_> {
         self.credential.store.clear(&self.held).await
     }
 
-    /// Removes what `left`, another store of the same credential, keeps, and returns that where it can be understood.
+    /// Removes what `left`, another store of the same credential, keeps, and returns that where it can be understood. What
+    /// a newer version wrote is left alone.
     pub async fn move_away_from(&self, left: &Credential) -> Result<Option<TokenSet>, StoreError> {
-        let tokens = left.store.load().await.ok().flatten();
+        let tokens = match left.store.load().await {
+            Ok(tokens) => tokens,
+            Err(StoreError::Damaged { .. }) => None,
+            Err(error) => return Err(error),
+        };
         left.store.clear(&self.held).await?;
         Ok(tokens)
     }
@@ -287,5 +292,19 @@ mod tests {
         let later = log_in(&credential).await;
         credential.lock().await.unwrap().forget(&first, Timestamp::UNIX_EPOCH).await.unwrap();
         assert!(credential.load().await.unwrap().unwrap().is_same_save(&later));
+    }
+
+    #[tokio::test]
+    async fn a_move_leaves_alone_what_a_newer_version_wrote() {
+        let directory = tempfile::tempdir().unwrap();
+        let [credential, left] = ["one", "two"].map(|id| Credential::open(directory.path(), id, StoreKind::File));
+        log_in(&left).await;
+        let entry = directory.path().join("credentials").join("two.json");
+        let locked = credential.lock().await.unwrap();
+        for (text, is_left) in [("{\"version\":99}", true), ("damaged", false)] {
+            std::fs::write(&entry, text).unwrap();
+            assert_eq!(locked.move_away_from(&left).await.is_err(), is_left, "{text}");
+            assert_eq!(entry.exists(), is_left, "{text}");
+        }
     }
 }

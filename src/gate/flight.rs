@@ -248,8 +248,10 @@ async fn keep(
 /// Returns whether nobody knows what the server did at this renewal.
 fn leaves_doubt(error: &RenewalError) -> bool {
     match error {
-        RenewalError::SessionEnded { unanswered, .. } | RenewalError::Transient { unanswered, .. } => *unanswered,
-        RenewalError::NothingToRedeem | RenewalError::Misconfigured { .. } => false,
+        RenewalError::SessionEnded { unanswered, .. }
+        | RenewalError::Transient { unanswered, .. }
+        | RenewalError::Misconfigured { unanswered, .. } => *unanswered,
+        RenewalError::NothingToRedeem => false,
     }
 }
 
@@ -264,7 +266,9 @@ async fn refused_or_failed(ports: &Ports, held: Held, from: &TokenSet, mut stamp
         }
         RenewalError::SessionEnded { reason, .. } => return ended(ports, held, from, stamp, reason, now).await,
         RenewalError::Transient { cause, retry_after, .. } => (cause.to_string(), retry_after, Ok(cause)),
-        RenewalError::Misconfigured { cause } => (cause.to_string(), None, Err(TokenError::Misconfigured { cause })),
+        RenewalError::Misconfigured { cause, .. } => {
+            (cause.to_string(), None, Err(TokenError::Misconfigured { cause }))
+        }
     };
     let memory = stamp::failure_memory(retry_after, now);
     let error = unavailable.map_or_else(

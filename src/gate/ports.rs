@@ -85,6 +85,8 @@ pub enum RenewalError {
     Misconfigured {
         /// What does not fit.
         cause: Cause,
+        /// Whether an earlier try of this renewal was sent and got no answer.
+        unanswered: bool,
     },
 }
 

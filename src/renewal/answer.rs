@@ -74,14 +74,17 @@ impl Answer {
         })
     }
 
-    /// Returns what the server wrote under `error`, if the body is a JSON object with such a key. Words that repeat the
-    /// secret that was `sent` are left out.
-    pub(super) fn error_text(&self, sent: &Secret) -> Option<String> {
+    /// Returns what the server wrote under `error`, if the body is a JSON object that says something there. Words that
+    /// repeat one of `secrets` are left out.
+    pub(super) fn error_text(&self, secrets: &[&str]) -> Option<String> {
         let body: Value = serde_json::from_slice(&self.body).ok()?;
-        Some(match body.as_object()?.get("error")? {
-            Value::String(text) if !text.contains(sent.expose()) => printable(text),
-            _ => format!("answered {}", self.status),
-        })
+        match body.as_object()?.get("error")? {
+            // What says nothing is no refusal: gateways put such fields beside any answer.
+            Value::Null | Value::Bool(false) => None,
+            Value::String(text) if text.trim().is_empty() => None,
+            Value::String(text) if !secrets.iter().any(|secret| text.contains(secret)) => Some(printable(text)),
+            _ => Some(format!("answered {}", self.status)),
+        }
     }
 
     /// Returns the fault for an answer that no rule covers.
@@ -201,13 +204,15 @@ mod tests {
 
     #[test]
     fn the_servers_own_words_lose_their_control_characters() {
-        let sent = Secret::new("canary");
-        let text = answer(403, "{\"error\":\"no\\u001b[31m\\nway\"}").error_text(&sent);
+        let text = answer(403, "{\"error\":\"no\\u001b[31m\\nway\"}").error_text(&["canary"]);
         assert_eq!(text.as_deref(), Some("no[31mway"));
-        assert_eq!(answer(403, "[\"nope\"]").error_text(&sent), None);
-        let echo = answer(403, "{\"error\":\"bad token canary\"}").error_text(&sent);
+        assert_eq!(answer(403, "[\"nope\"]").error_text(&["canary"]), None);
+        let echo = answer(403, "{\"error\":\"bad token canary\"}").error_text(&["canary"]);
         assert_eq!(echo.as_deref(), Some("answered 403 Forbidden"));
-        assert_eq!(answer(403, "<html>").error_text(&sent), None);
-        assert_eq!(answer(403, "{\"message\":\"no\"}").error_text(&sent), None);
+        for nothing in ["null", "false", "\"\"", "\" \""] {
+            assert_eq!(answer(403, &format!("{{\"error\":{nothing}}}")).error_text(&["canary"]), None, "{nothing}");
+        }
+        assert_eq!(answer(403, "<html>").error_text(&["canary"]), None);
+        assert_eq!(answer(403, "{\"message\":\"no\"}").error_text(&["canary"]), None);
     }
 }

@@ -122,7 +122,7 @@ impl JsonApi {
             StatusCode::OK | StatusCode::CREATED => answer.tokens().map_err(LoginError::Fault),
             StatusCode::TOO_MANY_REQUESTS => Err(LoginError::Throttled { origin, retry_after: answer.retry_after }),
             status @ (StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
-                match answer.error_text(password) {
+                match answer.error_text(&[password.expose()]) {
                     Some(reason) => Err(LoginError::Refused { origin, status, reason }),
                     None => Err(LoginError::Fault(answer.unexpected())),
                 }
@@ -172,17 +172,18 @@ impl JsonApi {
             .with_max_times(TRIES - 1)
             .with_jitter()
             .build();
+        let secrets = secrets_of(tokens);
         let mut unanswered = false;
         let start = Instant::now();
         loop {
             let key = Some(tokens.attempt_key.expose());
-            let result = self.post(&tokens.refresh_endpoint, &body, key, &secrets_of(tokens)).await;
+            let result = self.post(&tokens.refresh_endpoint, &body, key, &secrets).await;
             let (fault, asked) = match result {
-                Ok(answer) => match judge(&answer, refresh_token) {
+                Ok(answer) => match judge(&answer, &secrets) {
                     Verdict::Tokens(issued) => return Ok(issued),
                     Verdict::Refused(reason) => return Err(RenewalError::SessionEnded { reason, unanswered }),
                     Verdict::Misconfigured(fault) => {
-                        return Err(RenewalError::Misconfigured { cause: Arc::new(fault) });
+                        return Err(RenewalError::Misconfigured { cause: Arc::new(fault), unanswered });
                     }
                     Verdict::NotNow(fault) => {
                         let (cause, retry_after) = (Arc::new(fault), answer.retry_after);
@@ -220,30 +221,33 @@ enum Verdict {
     Again(RenewalFault),
     /// The session stands; another try now would not help.
     NotNow(RenewalFault),
-    /// The session stands; no try will help until somebody mends something.
+    /// The session stands; no try will help until somebody mends this client or the server.
     Misconfigured(RenewalFault),
 }
 
 /// Only a clear refusal ends a session: 400, 401 or 403 with a JSON object that holds `error`. Everything else that is
 /// not a pair of tokens leaves it standing, and so does an `error` that OAuth 2.0 gives to clients rather than to grants.
-fn judge(answer: &Answer, sent: &Secret) -> Verdict {
+fn judge(answer: &Answer, secrets: &[&str]) -> Verdict {
     match answer.status {
         StatusCode::OK | StatusCode::CREATED => match answer.tokens() {
             Ok(tokens) => Verdict::Tokens(tokens),
             // Cut off or garbled on the way: the same attempt gets the same tokens.
             Err(fault) => Verdict::Again(fault),
         },
-        StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => match answer.error_text(sent) {
-            Some(code) if blames_the_client(&code) => Verdict::Misconfigured(answer.refusal(code)),
-            Some(reason) => Verdict::Refused(reason),
-            None => Verdict::NotNow(answer.unexpected()),
-        },
+        StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+            match answer.error_text(secrets) {
+                Some(code) if blames_the_client(&code) => Verdict::Misconfigured(answer.refusal(code)),
+                Some(reason) => Verdict::Refused(reason),
+                None => Verdict::NotNow(answer.unexpected()),
+            }
+        }
         // Who limits calls without saying for how long is not called again.
         StatusCode::TOO_MANY_REQUESTS if answer.retry_after.is_none() => Verdict::NotNow(answer.unexpected()),
         status if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
             Verdict::Again(answer.unexpected())
         }
-        status => Verdict::Misconfigured(RenewalFault::Status { url: answer.url.clone(), status }),
+        // A captive portal, a gateway that has lost its server: not the endpoint's own voice.
+        status => Verdict::NotNow(RenewalFault::Status { url: answer.url.clone(), status }),
     }
 }
 

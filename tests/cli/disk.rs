@@ -300,7 +300,7 @@ fn without_a_lock_nothing_is_refreshed() {
     assert_snapshot!(refused, @"
     error: could not lock [config]/credentials/[id].lock
       caused by: it is a symbolic link; remove it
-    hint: nothing is refreshed without the lock; keep AUTHCLI_CONFIG_DIR on a local file system
+    hint: nothing is refreshed without the lock; mend or remove that file
     ");
 }
 

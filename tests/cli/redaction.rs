@@ -260,3 +260,20 @@ fn v_shows_the_heads_of_every_call_and_no_header_that_may_give_out_a_token() {
         assert!(output.stderr.contains(line), "{line} in {}", output.stderr);
     }
 }
+
+#[test]
+fn a_refusal_that_repeats_what_was_sent_shows_and_keeps_none_of_it() {
+    for which in 0..3 {
+        let endpoint = Endpoint::start();
+        let cli = Cli::new(&endpoint.url);
+        cli.login_at(&endpoint, "access-canary", "refresh-canary", 0.001);
+        let get = cli.start(&["get", "/x", "-vv"]);
+        let call = endpoint.expect("POST", "/refresh");
+        let key = call.header("Idempotency-Key").unwrap().to_owned();
+        let secret = ["access-canary", "refresh-canary", &key][which];
+        call.reply(Answer::error(403, &format!("what is {secret} to me?")));
+        assert!(!get.finish().expect(7).stderr.contains(secret));
+        let stamp = std::fs::read_to_string(cli.entry().with_extension("stamp")).unwrap();
+        assert!(stamp.contains("\"refused\"") && !stamp.contains(secret), "{stamp}");
+    }
+}

@@ -163,7 +163,8 @@ async fn a_misconfigured_endpoint_leaves_the_session_and_is_not_asked_again_at_o
     let gate = world.process();
     tokio::time::advance(LIFETIME).await;
     let waiter = wanting(&gate).await;
-    world.call().await.fail(RenewalError::Misconfigured { cause: Arc::new(std::io::Error::other("404")) });
+    let cause = Arc::new(std::io::Error::other("404"));
+    world.call().await.fail(RenewalError::Misconfigured { cause, unanswered: false });
     assert!(matches!(*waiter.await.unwrap().unwrap_err(), TokenError::Misconfigured { .. }));
     gate.current().await.unwrap_err();
     world.expect_no_call().await;

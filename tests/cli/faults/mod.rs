@@ -14,7 +14,7 @@
 //! | refused, stored token unchanged | cleared | 1 | 7 | `refusals::a_clear_refusal_ends_the_session_and_nobody_asks_again` |
 //! | refused, but a newer token is stored | newer adopted | 1 | 0 | below |
 //! | 400 that nobody can read | kept | 1 | 6 | below |
-//! | no such call | kept | 1 | 1 | below |
+//! | no such call, a captive portal's redirect | kept | 1 | 6 | below |
 //! | lock held past the bound | kept | 0 | 9 | `bounds::a_lock_held_past_the_bound` |
 //! | process killed while it holds the lock | replaced | 2 | 0 | `processes::a_refresh_whose_process_was_killed_is_taken_up_under_the_same_key`, and `kills` |
 //! | store unreadable at the start | kept | 0 | 8 | below, for a file and for a locked keyring |
@@ -68,7 +68,12 @@ fn a_refusal_of_a_token_that_somebody_has_replaced_meanwhile_ends_nothing() {
 #[test]
 fn an_answer_that_does_not_fit_keeps_the_session_and_is_asked_for_once() {
     let bodies = ["{\"error\"", "[\"error\"]", "{\"message\":\"no\"}", ""].map(|body| (400, body, 6));
-    for (status, body, code) in bodies.into_iter().chain([(404, "", 1), (405, "{\"error\":\"no such call\"}", 1)]) {
+    for (status, body, code) in bodies.into_iter().chain([
+        (404, "", 6),
+        (405, "{\"error\":\"no such call\"}", 6),
+        (302, "", 6),
+        (403, "{\"error\":null}", 6),
+    ]) {
         let (endpoint, cli) = at_its_end();
         let before = cli.stored();
         let get = cli.start(&["get", "/x"]);

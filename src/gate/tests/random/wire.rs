@@ -94,7 +94,10 @@ impl State {
             Answer::Away { retry_after } => {
                 Err(away(retry_after.map(|seconds| Duration::from_secs(seconds.into())), false))
             }
-            Answer::Misconfigured => Err(RenewalError::Misconfigured { cause: Arc::new(std::io::Error::other("404")) }),
+            Answer::Misconfigured => {
+                let cause = Arc::new(std::io::Error::other("404"));
+                Err(RenewalError::Misconfigured { cause, unanswered: false })
+            }
             Answer::Revoked => {
                 self.server.revoke(call.token.login);
                 self.redeemed(&call, lifetime)
