@@ -184,6 +184,8 @@ fn take(path: &Path) -> io::Result<Option<Held>> {
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => return Ok(None),
+        // A network file system may be interrupted by a signal; whoever asks comes back.
+        Err(TryLockError::Error(cause)) if cause.kind() == io::ErrorKind::Interrupted => return Ok(None),
         Err(TryLockError::Error(cause)) => return Err(cause),
     }
     if !is_still_at(path, &file)? {

@@ -137,8 +137,8 @@ impl Context {
             return Err(self.not_logged_in());
         };
         match self.with_patience(async || Ok(credential.load().await?)).await? {
-            Some(tokens) => Ok(Stored { credential, tokens, kind }),
-            None => Err(self.why_nothing_is_stored(&self.profile_name, &credential, kind).await),
+            Some(tokens) if !has_ended(&credential, &tokens).await => Ok(Stored { credential, tokens, kind }),
+            _ => Err(self.why_nothing_is_stored(&self.profile_name, &credential, kind).await),
         }
     }
 
@@ -161,7 +161,7 @@ impl Context {
         }
     }
 
-    /// Returns the error of a profile whose store shows nothing.
+    /// Returns the error of a profile whose store shows no session that stands.
     pub(crate) async fn why_nothing_is_stored(
         &self,
         name: &str,
@@ -235,6 +235,11 @@ impl Stored {
     pub(crate) fn server(&self) -> anyhow::Result<ServerUrl> {
         Ok(ServerUrl::from_stored(&self.tokens.server)?)
     }
+}
+
+/// Returns whether the session is over although its entry is still there: whoever was to clear it did not get that far.
+async fn has_ended(credential: &Credential, tokens: &TokenSet) -> bool {
+    credential.stamp().await.and_then(|stamp| stamp.about(tokens)).is_some_and(|stamp| stamp.ended.is_some())
 }
 
 fn is_keyring_silent(error: &anyhow::Error) -> bool {

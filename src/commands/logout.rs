@@ -27,11 +27,17 @@ pub(crate) async fn run(context: &Context, all: bool) -> anyhow::Result<Exit> {
         }
         Err(error) => error,
     };
+    let credential = context.profile().and_then(|profile| context.credential_of(profile));
     if let Some(NotLoggedIn::Nowhere { .. } | NotLoggedIn::Ended { .. }) = error.downcast_ref() {
+        if let Some((credential, _)) = credential
+            && credential.load().await?.is_some()
+        {
+            // Of a session that is over, and whose end was cut short.
+            credential.lock().await?.discard(SystemClock.now()).await?;
+        }
         context.printer.note(NOTHING_TO_DO);
         return Ok(Exit::Done);
     }
-    let credential = context.profile().and_then(|profile| context.credential_of(profile));
     match (error.downcast_ref(), credential) {
         (Some(StoreError::Damaged { .. }), Some((credential, _))) => discard(context, &credential, error).await,
         _ => Err(error),

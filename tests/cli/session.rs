@@ -3,7 +3,7 @@
 use insta::{allow_duplicates, assert_snapshot};
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Cli, Endpoint, NOBODY, Server};
+use crate::support::{Answer, Cli, Endpoint, NOBODY, Server, logged_in};
 
 #[test]
 fn a_session_from_login_to_logout() {
@@ -275,4 +275,24 @@ fn a_hint_names_the_profile_whose_session_has_ended() {
     for ended in [get.finish(), cli.run(&["get", "/x"])] {
         assert!(ended.expect(7).stderr.ends_with("hint: run `authcli login --profile work`\n"));
     }
+}
+
+#[test]
+fn a_logout_that_was_cut_short_is_a_logout_and_the_next_one_ends_it() {
+    let (endpoint, cli) = logged_in();
+    let stamp = cli.entry().with_extension("stamp");
+    let mut told: Value = serde_json::from_slice(&std::fs::read(&stamp).unwrap()).unwrap();
+    // The word is there, the entry not yet gone.
+    told["ended"] = json!({"at": "2026-01-01T00:00:00Z", "how": "logged_out"});
+    std::fs::write(&stamp, told.to_string()).unwrap();
+    let connections = endpoint.connections();
+    for arguments in [["status"].as_slice(), &["token"], &["get", "/x"]] {
+        cli.run(arguments).expect(7).without_stdout();
+    }
+    assert_eq!(endpoint.connections(), connections);
+    cli.run(&["logout"]).expect(0);
+    assert!(!cli.entry().exists());
+    cli.run(&["status"]).expect(7);
+    cli.login_at(&endpoint, "access-2", "refresh-2", 900.0);
+    assert_eq!(cli.run(&["token"]).expect(0).text(), "access-2\n");
 }
