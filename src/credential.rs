@@ -5,7 +5,6 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::Timestamp;
 use tracing::debug;
@@ -13,13 +12,10 @@ use url::Url;
 
 use crate::error::{StoreError, TokenError};
 use crate::expiry::Lifetime;
-use crate::gate::{Clock, Ended, Ending, Held, Ports, Rendezvous as _, Renewal, Stamp, TokenStore};
+use crate::gate::{Clock, Ended, Ending, Held, LOCK_BOUND, Ports, Rendezvous as _, Renewal, Stamp, TokenStore};
 use crate::lock::ProcessLock;
 use crate::store::StoreKind;
 use crate::token::{AttemptKey, Generation, IssuedTokens, RandomnessMissing, Secret, SessionId, TokenSet, random_text};
-
-/// Longer than any refresh can hold the lock.
-const LOCK_BOUND: Duration = Duration::from_secs(45);
 
 /// Where one login is kept, and where processes that use it meet.
 #[derive(Clone)]

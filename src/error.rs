@@ -190,7 +190,7 @@ pub enum StoreError {
         known: u64,
     },
     /// The store shows an older state than one that was already reached, so a renewal from it could end the session.
-    #[error("{place} shows generation {found} of the session, but generation {expected} was saved before")]
+    #[error("{place} shows save number {found} of this login, but number {expected} was made before")]
     Behind {
         /// Which store.
         place: String,

@@ -61,8 +61,8 @@ impl Lifetime {
         self.duration.map_or(Duration::ZERO, |lifetime| (lifetime / 10).min(LONGEST_LEEWAY))
     }
 
-    /// Returns how long before its end long work renews a token in the background: 25 % of its life, at most a minute
-    /// more than nothing, and never less than the leeway.
+    /// Returns how long before its end long work renews a token in the background: 25 % of its life, at most a minute. From
+    /// ten minutes of life on that is the leeway.
     pub fn ahead(self) -> Duration {
         self.duration.map_or(Duration::ZERO, |lifetime| (lifetime / 4).min(LONGEST_AHEAD))
     }

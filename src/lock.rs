@@ -132,16 +132,9 @@ impl Rendezvous for ProcessLock {
             let path = self.stamp_path.clone();
             let versioned = VersionedStamp { version: STAMP_VERSION, stamp: stamp.clone() };
             // As with a save: a late write must not replace what the next holder of the lock writes.
-            let held = held.clone();
-            let write = move || {
-                let result = write_stamp(&path, &versioned);
-                drop(held);
-                result
-            };
-            match self.lock.worker.run(self.lock.bound, write).await {
-                Ok(result) => result,
-                Err(fault) => Err(fault.of_file("write", &self.stamp_path)),
-            }
+            let write = move || write_stamp(&path, &versioned);
+            let result = self.lock.worker.run_holding(self.lock.bound, held, write).await;
+            result.unwrap_or_else(|fault| Err(fault.of_file("write", &self.stamp_path)))
         })
     }
 }

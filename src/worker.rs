@@ -21,6 +21,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::error::StoreError;
+use crate::gate::Held;
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -98,6 +99,22 @@ impl Worker {
     pub(crate) fn for_keyring() -> Self {
         static KEYRING: LazyLock<Worker> = LazyLock::new(|| Worker::start("authcli-keyring"));
         KEYRING.clone()
+    }
+
+    /// The same for a job that changes something: it keeps `held` until it is over, also if nobody waits for it any more.
+    pub(crate) async fn run_holding<T: Send + 'static>(
+        &self,
+        bound: Duration,
+        held: &Held,
+        job: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, WorkerFault> {
+        let held = held.clone();
+        let holding = move || {
+            let result = job();
+            drop(held);
+            result
+        };
+        self.run(bound, holding).await
     }
 
     /// Runs `job` on the thread and waits at most `bound` for its result. Giving up on a job that has begun, or dropping

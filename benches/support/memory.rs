@@ -8,7 +8,8 @@ use authcli::clock::SystemClock;
 use authcli::error::{StoreError, TokenError};
 use authcli::expiry::Lifetime;
 use authcli::gate::{
-    Clock as _, Held, LockHolder, Ports, RefreshGate, Rendezvous, Renewal, RenewalError, Stamp, TokenStore, Work,
+    Clock as _, Held, LockHolder, Ports, RefreshGate, Rendezvous, Renewal, RenewalError, Stamp, TokenStore, WayOut,
+    Work,
 };
 use authcli::token::{AttemptKey, Generation, IssuedTokens, Secret, SessionId, TokenSet};
 use futures_util::future::BoxFuture;
@@ -140,7 +141,11 @@ impl Rendezvous for Memory {
 }
 
 impl Renewal for Memory {
-    fn renew<'a>(&'a self, _tokens: &'a TokenSet) -> BoxFuture<'a, Result<IssuedTokens, RenewalError>> {
+    fn renew<'a>(
+        &'a self,
+        _tokens: &'a TokenSet,
+        _way_out: &'a WayOut,
+    ) -> BoxFuture<'a, Result<IssuedTokens, RenewalError>> {
         Box::pin(async {
             self.renewals.fetch_add(1, Ordering::Relaxed);
             self.answer.notified().await;

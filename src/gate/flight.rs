@@ -5,7 +5,6 @@
 //! lock is let go. A flight runs in a task of its own; nobody who waits for it can cancel it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -15,14 +14,12 @@ use tracing::debug;
 use super::Ports;
 use super::core::{Arrival, Outcome};
 use super::decide::{self, Plan, Want};
-use super::ports::{Held, RENEWAL_BOUND, RenewalError};
-use super::stamp::{self, Ended, Ending, Failure, Renewing, Stamp};
+use super::ports::{Held, LOCK_BOUND, RENEWAL_BOUND, RenewalError, WayOut};
+use super::setback::{leaves_doubt, refused_or_failed};
+use super::stamp::{Renewing, Stamp};
 use crate::error::{StoreError, TokenError};
-use crate::expiry;
 use crate::token::{AttemptKey, IssuedTokens, TokenSet};
 
-/// How long a flight waits for another process's. It is longer than that one can take.
-const LOCK_BOUND: Duration = Duration::from_secs(45);
 const SHORTEST_POLL: Duration = Duration::from_millis(20);
 const LONGEST_POLL: Duration = Duration::from_millis(100);
 /// How often a store that shows less than it should is read again, and how far apart.
@@ -68,16 +65,16 @@ impl Unsaved {
 }
 
 impl Flown {
-    fn with(outcome: Outcome) -> Self {
+    pub(super) fn with(outcome: Outcome) -> Self {
         Self { arrival: Arrival { outcome, remember: None, refused_at: None }, source: None, unsaved: None }
     }
 
-    fn adopted(tokens: TokenSet) -> Self {
+    pub(super) fn adopted(tokens: TokenSet) -> Self {
         debug!(generation = tokens.generation.number(), "adopted the tokens that another process got");
         Self { source: Some(Source::Adopted), ..Self::with(Ok(Arc::new(tokens))) }
     }
 
-    fn failed(error: TokenError) -> Self {
+    pub(super) fn failed(error: TokenError) -> Self {
         Self::with(Err(Arc::new(error)))
     }
 
@@ -88,13 +85,13 @@ impl Flown {
 }
 
 /// Flies: returns tokens newer than `memory`, or why there are none. `parked` is what an earlier flight could not save,
-/// with its lock; `closing` is set when nobody needs a flight any more that has not got the lock yet.
+/// with its lock. On the way out a flight that has sent nothing yet gives up.
 pub(super) async fn fly(
     ports: &Ports,
     memory: &TokenSet,
     want: Want,
     parked: Option<Unsaved>,
-    closing: &AtomicBool,
+    way_out: &WayOut,
 ) -> Flown {
     debug!(generation = memory.generation.number(), ?want, "refresh wanted");
     let held = match parked {
@@ -102,7 +99,7 @@ pub(super) async fn fly(
             Ok(held) => held,
             Err(parked) => return Flown::still_unsaved(parked),
         },
-        None => match lock(ports, memory, want, closing).await {
+        None => match lock(ports, memory, want, way_out).await {
             Ok(held) => held,
             Err(flown) => return *flown,
         },
@@ -123,14 +120,17 @@ pub(super) async fn fly(
         // Nothing is renewed, so nobody gets as new what this process has already.
         return Flown::still_unsaved(Unsaved::new(held, Arc::new(from), stamp.refused_at, error));
     }
-    renew(ports, held, from, stamp, want).await
+    renew(ports, held, from, stamp, want, way_out).await
 }
 
 /// Takes the process lock, or finds out without it that another process did the work or failed at it.
-async fn lock(ports: &Ports, memory: &TokenSet, want: Want, closing: &AtomicBool) -> Result<Held, Box<Flown>> {
+async fn lock(ports: &Ports, memory: &TokenSet, want: Want, way_out: &WayOut) -> Result<Held, Box<Flown>> {
     let start = Instant::now();
     let mut told = false;
     loop {
+        if way_out.has_begun() {
+            return Err(Box::new(Flown::failed(TokenError::Closing)));
+        }
         match ports.rendezvous.try_lock().await {
             Ok(Some(held)) => return Ok(held),
             Ok(None) => {}
@@ -144,14 +144,14 @@ async fn lock(ports: &Ports, memory: &TokenSet, want: Want, closing: &AtomicBool
             return Err(Box::new(flown));
         }
         let waited = start.elapsed();
-        if waited >= LOCK_BOUND || closing.load(Ordering::Relaxed) {
+        if waited >= LOCK_BOUND {
             let holder = ports.rendezvous.holder().await;
             let error = TokenError::LockBusy { holder: holder.pid, path: holder.path, waited };
             return Err(Box::new(Flown::failed(error)));
         }
         // Jittered, so that a crowd of processes does not come back in step.
         let pause = rand::random_range(SHORTEST_POLL..LONGEST_POLL);
-        sleep(pause.min(LOCK_BOUND.saturating_sub(waited))).await;
+        way_out.begins_within(pause.min(LOCK_BOUND.saturating_sub(waited))).await;
     }
 }
 
@@ -184,7 +184,10 @@ async fn reload(ports: &Ports, memory: &TokenSet, stamp: Option<&Stamp>, want: W
     }
 }
 
-async fn renew(ports: &Ports, held: Held, from: TokenSet, mut stamp: Stamp, want: Want) -> Flown {
+async fn renew(ports: &Ports, held: Held, from: TokenSet, mut stamp: Stamp, want: Want, way_out: &WayOut) -> Flown {
+    if way_out.has_begun() {
+        return Flown::failed(TokenError::Closing);
+    }
     let started = ports.clock.now();
     let doubted = want.doubts_fresh_token(&from, started);
     let refused_at = doubted.then_some(started).or(stamp.refused_at);
@@ -206,7 +209,7 @@ async fn renew(ports: &Ports, held: Held, from: TokenSet, mut stamp: Stamp, want
     if let Err(error) = ready.await {
         return Flown::failed(error.into());
     }
-    let answer = match timeout(RENEWAL_BOUND, ports.renewal.renew(&from)).await {
+    let answer = match timeout(RENEWAL_BOUND, ports.renewal.renew(&from, way_out)).await {
         Ok(answer) => answer,
         Err(_) => Err(RenewalError::Transient { cause: Arc::new(TimedOut), retry_after: None, unanswered: true }),
     };
@@ -245,73 +248,8 @@ async fn keep(
     flown
 }
 
-/// Returns whether nobody knows what the server did at this renewal.
-fn leaves_doubt(error: &RenewalError) -> bool {
-    match error {
-        RenewalError::SessionEnded { unanswered, .. }
-        | RenewalError::Transient { unanswered, .. }
-        | RenewalError::Misconfigured { unanswered, .. } => *unanswered,
-        RenewalError::NothingToRedeem => false,
-    }
-}
-
-/// `stamp.renewing` tells of a try whose outcome is unknown, if there was one.
-async fn refused_or_failed(ports: &Ports, held: Held, from: &TokenSet, mut stamp: Stamp, error: RenewalError) -> Flown {
-    let now = ports.clock.now();
-    let (what, retry_after, unavailable) = match error {
-        RenewalError::NothingToRedeem => {
-            tell_others(ports, &held, &stamp).await;
-            let at_its_end = expiry::refusal_means_expiry(from.received_at, from.access_lifetime, now);
-            return Flown::failed(TokenError::NotRenewable { at_its_end });
-        }
-        RenewalError::SessionEnded { reason, .. } => return ended(ports, held, from, stamp, reason, now).await,
-        RenewalError::Transient { cause, retry_after, .. } => (cause.to_string(), retry_after, Ok(cause)),
-        RenewalError::Misconfigured { cause, .. } => {
-            (cause.to_string(), None, Err(TokenError::Misconfigured { cause }))
-        }
-    };
-    let memory = stamp::failure_memory(retry_after, now);
-    let error = unavailable.map_or_else(
-        |misconfigured| misconfigured,
-        // Told is the time for which nobody asks again, which is not always what the server asked for.
-        |cause| TokenError::Unavailable { cause, retry_after: retry_after.map(|_| stamp::length(&memory)) },
-    );
-    stamp.failure = Some(Failure { generation: from.generation, at: now, until: memory.end, what });
-    tell_others(ports, &held, &stamp).await;
-    let mut flown = Flown::failed(error);
-    flown.arrival.remember = Some(memory);
-    flown
-}
-
-/// The server refused to renew. Another process may have renewed all the same (one that shares the store but not the
-/// lock): then its tokens stand. Only if the very save that was refused is still there is it cleared.
-async fn ended(ports: &Ports, held: Held, from: &TokenSet, mut stamp: Stamp, reason: String, now: Timestamp) -> Flown {
-    let interrupted_at = stamp.renewing.take().map(|renewing| renewing.since);
-    let ended = Ended { at: now, how: Ending::Refused(reason.clone()), interrupted_at };
-    let error = TokenError::SessionEnded { reason, interrupted: ended.interrupted() };
-    match ports.store.load().await {
-        Ok(Some(stored)) if stored.is_newer_than(from) => return Flown::adopted(stored),
-        // Generations go on from login to login, and only a higher one can be another's.
-        Ok(Some(stored)) if stored.generation > from.generation => return Flown::failed(TokenError::AccountChanged),
-        // The very save that was refused, or an older state, or the time before, that the store still shows.
-        Ok(_) => {}
-        Err(error) => return Flown::failed(error.into()),
-    }
-    debug!(%error, "the server has ended the session");
-    // The tombstone first: a crash between the two leaves an entry that nobody tries to renew.
-    stamp.ended = Some(ended);
-    let cleared = async {
-        ports.rendezvous.set_stamp(&held, &stamp).await?;
-        ports.store.clear(&held).await
-    };
-    if let Err(error) = cleared.await {
-        debug!(%error, "could not clear the ended session");
-    }
-    Flown::failed(error)
-}
-
 /// Writes the stamp where its loss is no failure: what it tells is in the store too, or only saves others some work.
-async fn tell_others(ports: &Ports, held: &Held, stamp: &Stamp) {
+pub(super) async fn tell_others(ports: &Ports, held: &Held, stamp: &Stamp) {
     if let Err(error) = ports.rendezvous.set_stamp(held, stamp).await {
         debug!(%error, "could not write the stamp");
     }

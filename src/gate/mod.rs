@@ -22,6 +22,7 @@ mod core;
 mod decide;
 mod flight;
 mod ports;
+mod setback;
 mod stamp;
 mod sync;
 #[cfg(test)]
@@ -32,14 +33,16 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 use tokio::time::sleep;
 use tracing::debug;
 
 use self::core::{Core, Landing, Outcome, Step, Takeoff};
 use self::decide::Want;
 use self::flight::{Source, Unsaved, fly};
-pub use self::ports::{Clock, Held, LockHolder, RENEWAL_BOUND, Rendezvous, Renewal, RenewalError, TokenStore};
+pub use self::ports::{
+    Clock, Held, LOCK_BOUND, LockHolder, RENEWAL_BOUND, Rendezvous, Renewal, RenewalError, TokenStore, WayOut,
+};
 pub use self::stamp::{Ended, Ending, Failure, Renewing, Stamp};
 use crate::error::TokenError;
 use crate::expiry;
@@ -86,8 +89,9 @@ struct Shared {
     /// What a flight could not save, with the process lock. An async mutex: it is held across the retried save, so that
     /// nobody takes off from a state that is about to change.
     parked: Mutex<Option<Unsaved>>,
-    /// Set on the way out: a flight that still waits for the lock has sent nothing and may give up.
-    closing: AtomicBool,
+    /// Set on the way out: a flight that has sent nothing yet gives up, and one that has makes no further try.
+    closing: watch::Sender<bool>,
+    way_out: WayOut,
     /// Whether a task is at work that tries again to save.
     saving: AtomicBool,
     refreshes: AtomicU64,
@@ -106,12 +110,14 @@ pub struct GateCounts {
 impl RefreshGate {
     /// A gate for the session of `tokens`, which were just loaded. Must be used within a tokio runtime.
     pub fn new(tokens: TokenSet, ports: Ports, work: Work) -> Self {
+        let (closing, way_out) = WayOut::new();
         let shared = Shared {
             core: Arc::new(Core::new(tokens)),
             ports,
             work,
             parked: Mutex::const_new(None),
-            closing: AtomicBool::new(false),
+            closing,
+            way_out,
             saving: AtomicBool::new(false),
             refreshes: AtomicU64::new(0),
             adoptions: AtomicU64::new(0),
@@ -172,10 +178,10 @@ impl RefreshGate {
     }
 
     /// Waits until no flight is in the air and tries once more to save what could not be saved. Every way out of a
-    /// program goes through here: a flight that is cut off could cost the session. Flights that only wait for another
-    /// process give up.
+    /// program goes through here: a flight that is cut off could cost the session. Flights that have
+    /// sent nothing yet give up, and none begins.
     pub async fn close(&self) -> Result<(), Arc<TokenError>> {
-        self.shared.closing.store(true, Ordering::Relaxed);
+        self.shared.closing.send_replace(true);
         while let Some(landing) = self.shared.core.close() {
             // What it came to is for those who asked.
             drop(landing.outcome().await);
@@ -239,7 +245,7 @@ impl Shared {
     async fn fly(self: &Arc<Self>, takeoff: Takeoff, want: Want) {
         let mut parked = self.parked.lock().await;
         let memory = Arc::clone(takeoff.replaces());
-        let mut flown = fly(&self.ports, &memory, want, parked.take(), &self.closing).await;
+        let mut flown = fly(&self.ports, &memory, want, parked.take(), &self.way_out).await;
         match flown.source {
             Some(Source::Renewed) => self.refreshes.fetch_add(1, Ordering::Relaxed),
             Some(Source::Adopted) => self.adoptions.fetch_add(1, Ordering::Relaxed),

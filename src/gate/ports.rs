@@ -1,12 +1,15 @@
 //! What the gate needs of the world, as traits. The rooms that implement them import the gate, never the other way.
 
 use std::any::Any;
+use std::future::pending;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
+use tokio::sync::watch;
+use tokio::time::timeout;
 
 use super::stamp::Stamp;
 use crate::error::{Cause, StoreError, TokenError};
@@ -41,12 +44,17 @@ pub trait Rendezvous: Send + Sync + 'static {
     /// Returns who says to hold the lock, for messages alone.
     fn holder(&self) -> BoxFuture<'_, LockHolder>;
 
-    /// Returns the stamp. One that is missing or unreadable is `None`: it only saves work, it decides nothing alone.
+    /// Returns the stamp. One that is missing or unreadable is `None`, and with it goes what only it knows: that the session
+    /// has ended, that somebody failed a moment ago, that the store shows less than was saved.
     fn stamp(&self) -> BoxFuture<'_, Option<Stamp>>;
 
     /// Replaces the stamp.
     fn set_stamp<'a>(&'a self, held: &'a Held, stamp: &'a Stamp) -> BoxFuture<'a, Result<(), StoreError>>;
 }
+
+/// How long somebody waits for another process's lock. Longer than a renewal and a save take together; a disk that hangs
+/// may still hold its lock for longer.
+pub const LOCK_BOUND: Duration = Duration::from_secs(45);
 
 /// How long a renewal may take, tries and pauses included. One that takes longer is cut off, and counts as one that nobody
 /// knows the outcome of.
@@ -56,7 +64,42 @@ pub const RENEWAL_BOUND: Duration = Duration::from_secs(30);
 pub trait Renewal: Send + Sync + 'static {
     /// Redeems what `tokens` holds. May try several times within [`RENEWAL_BOUND`], always under
     /// `tokens.attempt_key`, so that all tries are one attempt to the server.
-    fn renew<'a>(&'a self, tokens: &'a TokenSet) -> BoxFuture<'a, Result<IssuedTokens, RenewalError>>;
+    ///
+    /// A try that has begun is finished also on the way out; none is begun there, and no pause is made.
+    fn renew<'a>(
+        &'a self,
+        tokens: &'a TokenSet,
+        way_out: &'a WayOut,
+    ) -> BoxFuture<'a, Result<IssuedTokens, RenewalError>>;
+}
+
+/// Tells whether the program is on its way out: whoever has not sent anything by then does not begin.
+#[derive(Clone, Debug)]
+pub struct WayOut(watch::Receiver<bool>);
+
+impl WayOut {
+    /// A way out, and the sender of the word that it has begun.
+    pub fn new() -> (watch::Sender<bool>, Self) {
+        let (sender, receiver) = watch::channel(false);
+        (sender, Self(receiver))
+    }
+
+    /// Returns whether it has begun.
+    pub fn has_begun(&self) -> bool {
+        *self.0.borrow()
+    }
+
+    /// Waits for `pause`, or until it begins; returns whether it has.
+    pub async fn begins_within(&self, pause: Duration) -> bool {
+        // Whoever could begin it is gone where this fails, so it never will.
+        let mut begun = self.0.clone();
+        let begins = async {
+            if begun.wait_for(|begun| *begun).await.is_err() {
+                pending::<()>().await;
+            }
+        };
+        timeout(pause, begins).await.is_ok()
+    }
 }
 
 /// Why tokens were not renewed.

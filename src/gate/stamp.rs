@@ -1,6 +1,7 @@
 //! The stamp: what processes tell each other beside the lock. It holds no secret.
 //!
-//! A stamp of another session than one's own says nothing and is ignored.
+//! Of another session's stamp only its generation counts: generations go on from login to login, so it tells a store that
+//! still shows the login before.
 
 use std::ops::Range;
 use std::time::Duration;

@@ -17,7 +17,7 @@ use url::Url;
 
 use super::answer::Answer;
 use super::fault::RenewalFault;
-use crate::gate::{Clock, RENEWAL_BOUND, Renewal, RenewalError};
+use crate::gate::{Clock, RENEWAL_BOUND, Renewal, RenewalError, WayOut};
 use crate::http::{AddressError, CONNECT_BOUND, ServerUrl, log_request, log_token_response, secrets_of};
 use crate::token::{IssuedTokens, Secret, TokenSet};
 
@@ -162,7 +162,7 @@ impl JsonApi {
         Answer::read(response, self.clock.now()).await
     }
 
-    async fn redeem(&self, tokens: &TokenSet) -> Result<IssuedTokens, RenewalError> {
+    async fn redeem(&self, tokens: &TokenSet, way_out: &WayOut) -> Result<IssuedTokens, RenewalError> {
         let Some(refresh_token) = &tokens.refresh_token else {
             return Err(RenewalError::NothingToRedeem);
         };
@@ -197,18 +197,25 @@ impl JsonApi {
             let pause = pauses.next().map(|pause| pause.max(asked.unwrap_or_default()));
             // A try that would be cut off in the middle is not begun.
             let fits = |pause: &Duration| start.elapsed() + *pause + TRY_BOUND <= RENEWAL_BOUND;
-            let Some(pause) = pause.filter(|pause| *pause <= LONGEST_PAUSE && fits(pause)) else {
-                return Err(RenewalError::Transient { cause: Arc::new(fault), retry_after: asked, unanswered });
-            };
-            debug!(%fault, ?pause, "the refresh failed; trying again with the same attempt key");
-            tokio::time::sleep(pause).await;
+            let pause = pause.filter(|pause| *pause <= LONGEST_PAUSE && fits(pause));
+            if let Some(pause) = pause {
+                debug!(%fault, ?pause, "the refresh failed; trying again with the same attempt key");
+                if !way_out.begins_within(pause).await {
+                    continue;
+                }
+            }
+            return Err(RenewalError::Transient { cause: Arc::new(fault), retry_after: asked, unanswered });
         }
     }
 }
 
 impl Renewal for JsonApi {
-    fn renew<'a>(&'a self, tokens: &'a TokenSet) -> BoxFuture<'a, Result<IssuedTokens, RenewalError>> {
-        Box::pin(self.redeem(tokens))
+    fn renew<'a>(
+        &'a self,
+        tokens: &'a TokenSet,
+        way_out: &'a WayOut,
+    ) -> BoxFuture<'a, Result<IssuedTokens, RenewalError>> {
+        Box::pin(self.redeem(tokens, way_out))
     }
 }
 

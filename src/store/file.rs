@@ -59,13 +59,9 @@ impl FileStore {
         action: &'static str,
         job: impl FnOnce(&Path) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let held = held.clone();
-        self.on_disk(action, move |path| {
-            let result = job(path);
-            drop(held);
-            result
-        })
-        .await
+        let path = self.path.clone();
+        let result = self.worker.run_holding(self.bound, held, move || job(&path)).await;
+        result.unwrap_or_else(|fault| Err(fault.of_file(action, &self.path)))
     }
 
     async fn on_disk<T: Send + 'static>(
@@ -74,10 +70,8 @@ impl FileStore {
         job: impl FnOnce(&Path) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let path = self.path.clone();
-        match self.worker.run(self.bound, move || job(&path)).await {
-            Ok(result) => result,
-            Err(fault) => Err(fault.of_file(action, &self.path)),
-        }
+        let result = self.worker.run(self.bound, move || job(&path)).await;
+        result.unwrap_or_else(|fault| Err(fault.of_file(action, &self.path)))
     }
 }
 

@@ -74,13 +74,8 @@ impl KeyringStore {
         if !self.answers.load(Ordering::Relaxed) {
             self.in_keyring(self.read_bound, |cells, id| cells.read(id).map(drop)).await?;
         }
-        let held = held.clone();
-        self.in_keyring(self.write_bound, move |cells, id| {
-            let result = job(cells, id);
-            drop(held);
-            result
-        })
-        .await
+        let (id, cells) = (self.id.clone(), Arc::clone(&self.cells));
+        self.noted(self.worker.run_holding(self.write_bound, held, move || job(&*cells, &id)).await)
     }
 
     /// See [`StoreKind::prove`](super::StoreKind::prove).
@@ -99,7 +94,12 @@ impl KeyringStore {
         job: impl FnOnce(&dyn Cells, &str) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (id, cells) = (self.id.clone(), Arc::clone(&self.cells));
-        match self.worker.run(bound, move || job(&*cells, &id)).await {
+        self.noted(self.worker.run(bound, move || job(&*cells, &id)).await)
+    }
+
+    /// Notes whether the keyring answered, and returns what it did.
+    fn noted<T>(&self, result: Result<Result<T, StoreError>, WorkerFault>) -> Result<T, StoreError> {
+        match result {
             Ok(result) => {
                 self.answers.store(true, Ordering::Relaxed);
                 result

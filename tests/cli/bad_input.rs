@@ -46,7 +46,7 @@ fn a_mistake_in_the_configuration_is_named_with_its_line() {
         let refused = cli.run(arguments).expect(2).without_stdout();
         assert!(refused.stderr.contains("line 4"), "{}", refused.stderr);
         assert!(refused.stderr.contains("sevrer"), "{}", refused.stderr);
-        assert!(cli.settled(&refused.stderr).starts_with("error: [config]/config.toml is not a valid configuration\n"));
+        assert!(cli.settled(&refused.stderr).starts_with("error: [config]/config.toml: line "));
     }
     let before = fs::read_to_string(cli.configuration().join("config.toml")).unwrap();
     cli.run_with_input(&["login", "-u", "admin", "--password-stdin"], "x\n").expect(2);

@@ -5,7 +5,7 @@ use authcli::gate::Clock as _;
 use insta::assert_snapshot;
 use jiff::Timestamp;
 
-use crate::support::{Answer, Cli, Endpoint, Output};
+use crate::support::{Answer, Cli, Endpoint, Output, eventually};
 
 /// Returns what was said, with the time cut out and checked.
 fn without_time(output: &Output, since: Timestamp) -> String {
@@ -82,14 +82,10 @@ fn an_error_that_blames_the_client_ends_no_session() {
       caused by: [server]/refresh answered 401 Unauthorized: invalid_client
     hint: the session stands; if the server has changed, run `authcli login`
     ");
-    let token = loop {
-        // The failure is remembered for a second.
+    // The failure is remembered for a second.
+    eventually("the refresh is tried again", || {
         let token = cli.start(&["token"]);
-        if let Some(call) = endpoint.poll(std::time::Duration::from_millis(200)) {
-            call.reply(Answer::tokens("access-2", "refresh-2", 900.0));
-            break token;
-        }
-        token.finish();
-    };
-    assert_eq!(token.finish().expect(0).text(), "access-2\n");
+        let answered = |call: crate::support::Call| call.reply(Answer::tokens("access-2", "refresh-2", 900.0));
+        token.finish_answering(&endpoint, answered).text() == "access-2\n"
+    });
 }

@@ -1,7 +1,7 @@
 //! Being asked to stop.
 
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
@@ -112,4 +112,26 @@ fn a_signal_ends_a_login_that_waits_for_its_password() {
     eventually("the server is looked for", || endpoint.connections() > 0);
     login.signal(Signal::TERM);
     login.finish().expect(143);
+}
+
+#[test]
+fn a_signal_between_two_tries_ends_the_process_and_no_try_follows() {
+    let endpoint = Endpoint::start();
+    for arguments in [["get", "/x"].as_slice(), &["get", "/x", "--timeout", "1s"]] {
+        let (cli, process, refresh) = in_a_refresh(&endpoint, arguments);
+        // Both are told to wait longer than anybody waits on the way out; a second try would be a call nobody expects.
+        let since = Instant::now();
+        refresh.reply(Answer::new(503, "").with("Retry-After", "8"));
+        let stamp = cli.entry().with_extension("stamp");
+        if arguments.len() == 2 {
+            // Nothing tells from outside that the answer was read; a signal before that waits for the answer.
+            std::thread::sleep(Duration::from_millis(300));
+            process.signal(Signal::INT);
+            process.finish().expect(130);
+        } else {
+            process.finish().expect(6);
+        }
+        assert!(since.elapsed() < Duration::from_secs(5), "{:?}", since.elapsed());
+        assert!(std::fs::read_to_string(stamp).unwrap().contains("\"failure\""), "other processes are told");
+    }
 }

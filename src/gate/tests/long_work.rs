@@ -6,6 +6,7 @@ use futures_util::FutureExt as _;
 use tokio::time::advance;
 
 use super::world::{LIFETIME, World, settle, started};
+use crate::error::TokenError;
 use crate::gate::Work;
 use crate::token::Generation;
 
@@ -125,4 +126,46 @@ async fn a_clock_set_ahead_in_long_work_is_noticed_within_half_a_minute() {
     world.set_clock_by(100_000);
     advance(Duration::from_secs(31)).await;
     world.call().await.succeed();
+}
+
+#[tokio::test(start_paused = true)]
+async fn on_the_way_out_a_background_refresh_under_way_is_finished_and_none_follows() {
+    let mut world = World::new();
+    let gate = world.process_for(Work::Long);
+    advance(LIFETIME.mul_f64(0.76)).await;
+    let call = world.call().await;
+    let closing = started(async move { gate.close().await }).await;
+    call.succeed();
+    closing.await.unwrap().unwrap();
+    assert_eq!(world.stored().unwrap().generation, Generation::FIRST.next());
+    advance(LIFETIME).await;
+    world.expect_no_call().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_login_ends_the_background_refresh_and_stands() {
+    let mut world = World::new();
+    let gate = world.process_for(Work::Long);
+    let other = world.log_in();
+    advance(LIFETIME.mul_f64(0.76)).await;
+    world.expect_no_call().await;
+    assert!(matches!(*gate.refresh_now(Generation::FIRST).await.unwrap_err(), TokenError::AccountChanged));
+    assert!(world.stored().unwrap().is_same_save(&other));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_of_unknown_life_is_left_alone_until_it_is_refused() {
+    let mut world = World::new();
+    let gate = world.process();
+    let asked = started(async move { gate.refresh_now(Generation::FIRST).await }).await;
+    world.call().await.succeed_for(Duration::ZERO);
+    asked.await.unwrap().unwrap();
+    let gate = world.process_for(Work::Long);
+    for _ in 0..100 {
+        advance(Duration::from_mins(1)).await;
+        world.expect_no_call().await;
+    }
+    let refused = started(async move { gate.refresh_after(Generation::FIRST.next()).await }).await;
+    world.call().await.succeed();
+    refused.await.unwrap().unwrap();
 }

@@ -16,7 +16,7 @@ use url::Url;
 use crate::error::{StoreError, TokenError};
 use crate::expiry::Lifetime;
 use crate::gate::{
-    Clock, Held, LockHolder, Ports, RefreshGate, Rendezvous, Renewal, RenewalError, Stamp, TokenStore, Work,
+    Clock, Held, LockHolder, Ports, RefreshGate, Rendezvous, Renewal, RenewalError, Stamp, TokenStore, WayOut, Work,
 };
 use crate::token::{AttemptKey, Generation, IssuedTokens, Secret, SessionId, TokenSet};
 
@@ -318,7 +318,11 @@ impl Rendezvous for Shared {
 }
 
 impl Renewal for Shared {
-    fn renew<'a>(&'a self, tokens: &'a TokenSet) -> BoxFuture<'a, Result<IssuedTokens, RenewalError>> {
+    fn renew<'a>(
+        &'a self,
+        tokens: &'a TokenSet,
+        _way_out: &'a WayOut,
+    ) -> BoxFuture<'a, Result<IssuedTokens, RenewalError>> {
         async {
             let (reply, answer) = oneshot::channel();
             let call = Call { tokens: tokens.clone(), reply };

@@ -18,7 +18,7 @@ use super::wire::issued;
 use crate::error::{StoreError, TokenError};
 use crate::expiry::Lifetime;
 use crate::gate::{
-    Clock, Ended, Ending, Held, LockHolder, Ports, Rendezvous, Renewal, RenewalError, Stamp, TokenStore,
+    Clock, Ended, Ending, Held, LockHolder, Ports, Rendezvous, Renewal, RenewalError, Stamp, TokenStore, WayOut,
 };
 use crate::token::{AttemptKey, Generation, IssuedTokens, SessionId, TokenSet};
 
@@ -225,7 +225,11 @@ impl Rendezvous for Process {
 }
 
 impl Renewal for Process {
-    fn renew<'a>(&'a self, tokens: &'a TokenSet) -> BoxFuture<'a, Result<IssuedTokens, RenewalError>> {
+    fn renew<'a>(
+        &'a self,
+        tokens: &'a TokenSet,
+        _way_out: &'a WayOut,
+    ) -> BoxFuture<'a, Result<IssuedTokens, RenewalError>> {
         async {
             self.turns(1).await;
             let answer = self.universe.state().send(self.number, &self.role, tokens);
