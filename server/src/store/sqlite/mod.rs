@@ -1,23 +1,27 @@
 //! The SQLite store: one file, one writer, several readers.
 //!
 //! - WAL with `synchronous=FULL`: what was answered is on the disk.
-//! - One connection writes, so writers queue in the pool and not in SQLite's busy handler; each write is one statement or
-//!   one `BEGIN IMMEDIATE`, never a transaction that reads first and then finds itself out of date.
+//! - One connection writes, so writers queue in this process and not in SQLite's busy handler; each write is one statement
+//!   or one `BEGIN IMMEDIATE`, never a transaction that reads first and then finds itself out of date.
+//! - Changes of sessions that wait share a commit, and with it a write to the disk (`writer.rs`).
 //! - Readers see whatever was committed before they began and never wait for the writer.
 
 mod keys;
 mod sessions;
 mod users;
+mod writer;
 
 use std::fs::OpenOptions;
+use std::future::ready;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions as _, SqlSafeStr as _};
+use sqlx::{ConnectOptions as _, Connection as _, SqlSafeStr as _};
 use tokio::time::sleep;
 
+use self::writer::Writer;
 use super::{Missing, OpenError};
 use crate::ports::StoreError;
 
@@ -37,8 +41,10 @@ const READERS: u32 = 8;
 /// A SQLite database.
 #[derive(Clone, Debug)]
 pub struct SqliteStore {
-    /// The only connection that writes; the pool is its queue.
+    /// The only connection that writes; the pool is the queue of those who borrow it.
     writer: SqlitePool,
+    /// Gathers changes and commits them together, over that same connection.
+    changes: Writer,
     /// Connections that only read (`query_only`).
     readers: SqlitePool,
     path: PathBuf,
@@ -62,7 +68,8 @@ impl SqliteStore {
         let writer = connect_writer(&options).await.map_err(failed)?;
         migrate(&writer, path).await?;
         let readers = pool(READERS).connect_with(options.pragma("query_only", "ON")).await.map_err(failed)?;
-        Ok(Self { writer, readers, path: path.to_owned() })
+        let changes = Writer::start(writer.clone());
+        Ok(Self { writer, changes, readers, path: path.to_owned() })
     }
 
     /// Returns where it lies.
@@ -70,8 +77,9 @@ impl SqliteStore {
         &self.path
     }
 
-    /// Closes all connections, which folds the write-ahead log into the file.
+    /// Writes what waits to be written and closes all connections, which folds the write-ahead log into the file.
     pub async fn close(&self) {
+        self.changes.close().await;
         self.readers.close().await;
         self.writer.close().await;
     }
@@ -101,6 +109,8 @@ fn pool(size: u32) -> SqlitePoolOptions {
         .idle_timeout(None)
         .max_lifetime(None)
         .test_before_acquire(false)
+        // A transaction that SQLite ended by itself still counts as open with sqlx, and no other could be begun.
+        .before_acquire(|connection, _| Box::pin(ready(Ok(!connection.is_in_transaction()))))
 }
 
 fn prepare_file(path: &Path, missing: Missing) -> Result<(), OpenError> {

@@ -1,7 +1,4 @@
-//! Sessions in SQLite: every change is one statement.
-//!
-//! A change that returns a row is read to its end (`fetch_all`, though there is one row at most): SQLite commits in the
-//! step after the last row, and whoever stops at the first one never learns that the commit failed.
+//! Sessions in SQLite: every change is one statement, and returns the row that it changed.
 
 use async_trait::async_trait;
 use sqlx::Row as _;
@@ -75,13 +72,14 @@ const REVOKE_REUSED: &str = concat!(
     " - rotated_at <= ?4)
        AND attempt_1 IS NOT ?3 AND attempt_2 IS NOT ?3 AND attempt_3 IS NOT ?3 AND attempt_4 IS NOT ?3
        AND ",
-    live!()
+    live!(),
+    " RETURNING id"
 );
 
 const END: &str = concat!(
     "UPDATE sessions SET revoked_at = ",
     now!(),
-    ", revoked_reason = 'logout' WHERE id = ?1 AND revoked_at IS NULL"
+    ", revoked_reason = 'logout' WHERE id = ?1 AND revoked_at IS NULL RETURNING id"
 );
 
 #[async_trait]
@@ -107,17 +105,15 @@ impl SessionStore for SqliteStore {
     }
 
     async fn open_session(&self, session: NewSession) -> Result<Option<LiveSession>, StoreError> {
-        let rows = sqlx::query(OPEN)
-            .bind(session.id.0.as_slice())
+        let open = sqlx::query(OPEN)
+            .bind(session.id.0.to_vec())
             .bind(session.user_id.0)
             .bind(session.epoch.0)
-            .bind(session.salt.as_slice())
+            .bind(session.salt.to_vec())
             .bind(session.pepper_id.0)
             .bind(whole_millis(session.lifetimes.refresh))
-            .bind(whole_millis(session.lifetimes.session))
-            .fetch_all(&self.writer)
-            .await
-            .map_err(store_error)?;
+            .bind(whole_millis(session.lifetimes.session));
+        let rows = self.changes.write(open).await?;
         rows.first().map(live_session).transpose()
     }
 
@@ -127,33 +123,27 @@ impl SessionStore for SqliteStore {
     }
 
     async fn rotate(&self, rotation: Rotation) -> Result<Option<LiveSession>, StoreError> {
-        let rows = sqlx::query(ROTATE)
-            .bind(rotation.session.0.as_slice())
+        let rotate = sqlx::query(ROTATE)
+            .bind(rotation.session.0.to_vec())
             .bind(rotation.presented.number())
-            .bind(rotation.attempt.as_bytes())
+            .bind(rotation.attempt.as_bytes().to_vec())
             .bind(rotation.keyless)
-            .bind(whole_millis(rotation.idle))
-            .fetch_all(&self.writer)
-            .await
-            .map_err(store_error)?;
+            .bind(whole_millis(rotation.idle));
+        let rows = self.changes.write(rotate).await?;
         rows.first().map(live_session).transpose()
     }
 
     async fn revoke_reused(&self, reuse: Reuse) -> Result<bool, StoreError> {
-        let done = sqlx::query(REVOKE_REUSED)
-            .bind(reuse.session.0.as_slice())
+        let revoke = sqlx::query(REVOKE_REUSED)
+            .bind(reuse.session.0.to_vec())
             .bind(reuse.presented.number())
-            .bind(reuse.attempt.as_bytes())
-            .bind(whole_millis(reuse.repeat_window))
-            .execute(&self.writer)
-            .await
-            .map_err(store_error)?;
-        Ok(done.rows_affected() == 1)
+            .bind(reuse.attempt.as_bytes().to_vec())
+            .bind(whole_millis(reuse.repeat_window));
+        Ok(!self.changes.write(revoke).await?.is_empty())
     }
 
     async fn end_session(&self, id: SessionId) -> Result<bool, StoreError> {
-        let done = sqlx::query(END).bind(id.0.as_slice()).execute(&self.writer).await.map_err(store_error)?;
-        Ok(done.rows_affected() == 1)
+        Ok(!self.changes.write(sqlx::query(END).bind(id.0.to_vec())).await?.is_empty())
     }
 }
 
