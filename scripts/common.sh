@@ -22,12 +22,17 @@ step() {
   printf '%s== %s: %d s%s\n' "$dim" "$name" $((SECONDS - from)) "$plain"
 }
 
+# Answers whether a command is there: on the PATH, or where Debian keeps PostgreSQL's own programs.
+has() {
+  command -v "$1" >/dev/null || compgen -G "/usr/lib/postgresql/*/bin/$1" >/dev/null
+}
+
 # need COMMAND=PACKAGE…: makes sure that the commands are there. As root, or with CI set, it installs the Debian
 # packages of those that are missing; else it prints the one command that does, and fails.
 need() {
   local pair missing=()
   for pair in "$@"; do
-    command -v "${pair%%=*}" >/dev/null || missing+=("${pair#*=}")
+    has "${pair%%=*}" || missing+=("${pair#*=}")
   done
   [[ ${#missing[@]} -gt 0 ]] || return 0
 
@@ -46,7 +51,7 @@ need() {
   # shellcheck disable=SC2086 # The words of the command are meant to be split.
   "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive $install -qq </dev/null >/dev/null
   for pair in "$@"; do
-    command -v "${pair%%=*}" >/dev/null || fail "package ${pair#*=} brought no command ${pair%%=*}"
+    has "${pair%%=*}" || fail "package ${pair#*=} brought no command ${pair%%=*}"
   done
 }
 

@@ -3,9 +3,10 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use clap::builder::{FalseyValueParser, NonEmptyStringValueParser};
+use clap::builder::{FalseyValueParser, NonEmptyStringValueParser, TypedValueParser as _};
 use clap::{Args, Parser, Subcommand};
 use jiff::{Span, SpanRelativeTo};
+use secrecy::SecretString;
 
 /// A small dual-token server: short access tokens, rotating refresh tokens
 #[derive(Debug, Parser)]
@@ -31,10 +32,11 @@ pub enum Command {
 /// Which database
 #[derive(Debug, Args)]
 pub struct DatabaseArgs {
-    /// Database, as `sqlite:PATH` [default: authcli-server/authcli.db in your data directory]
+    /// Database, as `sqlite:PATH` or `postgres://USER@HOST/NAME` [default: authcli-server/authcli.db in your data
+    /// directory]; a password comes from the environment or a password file, as with psql
     #[arg(long, value_name = "URL", env = "AUTHCLI_SERVER_DATABASE", hide_env_values = true)]
-    #[arg(value_parser = NonEmptyStringValueParser::new())]
-    pub database: Option<String>,
+    #[arg(value_parser = NonEmptyStringValueParser::new().map(SecretString::from))]
+    pub database: Option<SecretString>,
 }
 
 /// How to serve

@@ -1,21 +1,21 @@
 //! What a server is built from, all of it resolved: no flags, no environment, no home directory.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::domain::Lifetimes;
 use crate::password::PasswordCost;
 use crate::pepper::PepperSource;
 use crate::routes::AllowedOrigins;
+use crate::store::DatabaseUrl;
 
 /// A server to build.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Where to listen; the first address that can be had. Port 0 is any free one.
     pub listen: Vec<SocketAddr>,
-    /// The SQLite file; made if it is not there.
-    pub database: PathBuf,
+    /// The database; a file is made if it is not there.
+    pub database: DatabaseUrl,
     /// Where the pepper comes from.
     pub pepper: PepperSource,
     /// How long things live.

@@ -220,6 +220,8 @@ pub trait KeyStore: Send + Sync {
 }
 
 /// All that a database does for the server.
-pub trait Store: SessionStore + UserStore + KeyStore {}
-
-impl<T: SessionStore + UserStore + KeyStore> Store for T {}
+#[async_trait]
+pub trait Store: SessionStore + UserStore + KeyStore + fmt::Debug {
+    /// Finishes what is under way and lets the database go.
+    async fn close(&self);
+}

@@ -17,10 +17,10 @@ use crate::demo::{self, DemoError};
 use crate::keys::{KeyError, TokenKeys};
 use crate::password::{PasswordError, Passwords};
 use crate::pepper::{Pepper, PepperError};
-use crate::ports::{StoreError, UserStore as _};
+use crate::ports::{Store, StoreError};
 use crate::routes;
 use crate::routes::AllowedOrigins;
-use crate::store::{Missing, OpenError, SqliteStore};
+use crate::store::{self, Missing, OpenError};
 
 /// How long a client may take to send the head of a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -38,7 +38,7 @@ pub struct Application {
     address: SocketAddr,
     auth: Data<Auth>,
     origins: Data<AllowedOrigins>,
-    store: SqliteStore,
+    store: Arc<dyn Store>,
     has_users: bool,
 }
 
@@ -102,18 +102,18 @@ impl Application {
         let listener = bind(&config.listen)?;
         let bound = |source| StartError::Bind { address: config.listen[0], source };
         let address = listener.local_addr().map_err(bound)?;
-        let store = SqliteStore::open(&config.database, Missing::Create).await?;
+        let store = store::open(&config.database, Missing::Create).await?;
         let passwords = Passwords::new(config.password_cost)?;
         // Before the pepper: a database that is refused here must not be bound to one.
         if config.demo {
-            demo::add_users(&store, &passwords).await?;
+            demo::add_users(&*store, &passwords).await?;
         } else if !address.ip().to_canonical().is_loopback() {
-            demo::refuse_known_passwords(&store, &passwords).await?;
+            demo::refuse_known_passwords(&*store, &passwords).await?;
         }
-        let pepper = Pepper::load(&config.pepper, &store).await?;
-        let keys = TokenKeys::load(&pepper, &store).await?;
+        let pepper = Pepper::load(&config.pepper, &*store).await?;
+        let keys = TokenKeys::load(&pepper, &*store).await?;
         let has_users = !store.users().await?.is_empty();
-        let auth = Auth { store: Arc::new(store.clone()), pepper, keys, passwords, lifetimes: config.lifetimes };
+        let auth = Auth { store: store.clone(), pepper, keys, passwords, lifetimes: config.lifetimes };
         Ok(Self { listener, address, auth: Data::new(auth), origins: Data::new(config.origins), store, has_users })
     }
 

@@ -4,42 +4,52 @@ use std::env;
 use std::fs;
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use directories::ProjectDirs;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use zeroize::Zeroize as _;
 
 use super::CommandError;
 use crate::cli::DatabaseArgs;
 use crate::domain::Password;
 use crate::pepper::PepperSource;
-use crate::store::{DatabaseUrl, Missing, SqliteStore};
+use crate::ports::Store;
+use crate::store::{self, DatabaseUrl, Missing};
 
-/// Returns the path of the database that was asked for; the default one lies in a directory of the user's alone.
-pub(super) fn database_path(args: &DatabaseArgs) -> Result<PathBuf, CommandError> {
-    if let Some(url) = &args.database {
-        let DatabaseUrl::Sqlite(path) = DatabaseUrl::parse(url)?;
-        return Ok(path);
+/// Returns the database that was asked for; the default one lies in a directory of the user's alone.
+pub(super) fn database_url(args: &DatabaseArgs) -> Result<DatabaseUrl, CommandError> {
+    match &args.database {
+        Some(url) => Ok(DatabaseUrl::parse(url.expose_secret())?),
+        None => Ok(DatabaseUrl::Sqlite(data_directory()?.join("authcli.db"))),
     }
+}
+
+/// Opens the database that was asked for.
+pub(super) async fn open_database(args: &DatabaseArgs, missing: Missing) -> Result<Arc<dyn Store>, CommandError> {
+    Ok(store::open(&database_url(args)?, missing).await?)
+}
+
+/// Returns the pepper from the environment, or else a file: beside a database that is a file itself, in the user's data
+/// directory for one that is a server.
+pub(super) fn pepper_source(database: &DatabaseUrl) -> Result<PepperSource, CommandError> {
+    // One that is no UTF-8 is refused later as no base64; it must not be taken for none.
+    if let Some(text) = env::var_os("AUTHCLI_SERVER_PEPPER") {
+        return Ok(PepperSource::Given(SecretString::from(text.to_string_lossy().into_owned())));
+    }
+    match database {
+        DatabaseUrl::Sqlite(path) => Ok(PepperSource::beside(path)),
+        DatabaseUrl::Postgres(_) => Ok(PepperSource::File(data_directory()?.join("postgres.pepper"))),
+    }
+}
+
+/// Returns the user's data directory; makes it if it is not there.
+fn data_directory() -> Result<PathBuf, CommandError> {
     let directories = ProjectDirs::from("", "", "authcli-server").ok_or(CommandError::NoHome)?;
     let directory = directories.data_dir();
     make_private_directory(directory)
         .map_err(|source| CommandError::Directory { path: directory.to_owned(), source })?;
-    Ok(directory.join("authcli.db"))
-}
-
-/// Opens the database that was asked for.
-pub(super) async fn open_database(args: &DatabaseArgs, missing: Missing) -> Result<SqliteStore, CommandError> {
-    Ok(SqliteStore::open(&database_path(args)?, missing).await?)
-}
-
-/// Returns the pepper from the environment, or else the file beside the database.
-pub(super) fn pepper_source(database: &Path) -> PepperSource {
-    // One that is no UTF-8 is refused later as no base64; it must not be taken for none.
-    match env::var_os("AUTHCLI_SERVER_PEPPER") {
-        Some(text) => PepperSource::Given(SecretString::from(text.to_string_lossy().into_owned())),
-        None => PepperSource::beside(database),
-    }
+    Ok(directory.to_owned())
 }
 
 /// Reads a password to set: all of standard input, without one line break at its end.

@@ -117,8 +117,8 @@ impl CommandError {
     /// Returns what can be done about it, where that is known.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
-            Self::DatabaseUrl(InvalidDatabaseUrl::PostgresUnsupported) => {
-                "`--database sqlite:PATH` keeps everything in one file"
+            Self::DatabaseUrl(InvalidDatabaseUrl::Malformed | InvalidDatabaseUrl::UnknownParameter) => {
+                "for example `--database postgres://authcli@db.example.com/authcli?sslmode=verify-full`"
             }
             Self::DatabaseUrl(_) => "for example `--database sqlite:/var/lib/authcli/authcli.db`",
             Self::Listen { .. } => "for example `--listen 127.0.0.1:3000`",

@@ -1,14 +1,14 @@
 //! `authcli-server migrate`.
 
 use super::CommandError;
-use super::context::{open_database, tell};
+use super::context::{database_url, tell};
 use crate::cli::DatabaseArgs;
-use crate::store::Missing;
+use crate::store::{self, Missing};
 
 /// Brings the database up to date. Opening it does that, so there is nothing else to do.
 pub(super) async fn migrate(args: DatabaseArgs) -> Result<(), CommandError> {
-    let store = open_database(&args, Missing::Create).await?;
-    store.close().await;
-    tell(&format!("The database {} is up to date", store.path().display()));
+    let database = database_url(&args)?;
+    store::open(&database, Missing::Create).await?.close().await;
+    tell(&format!("The database {database} is up to date"));
     Ok(())
 }

@@ -7,13 +7,14 @@ use tempfile::TempDir;
 use tokio::sync::oneshot;
 
 use super::CommandError;
-use super::context::{database_path, pepper_source, print, tell};
+use super::context::{database_url, pepper_source, print, tell};
 use crate::cli::ServeArgs;
 use crate::config::{ACCESS_TTL, Config, DEMO_ACCESS_TTL};
 use crate::domain::Lifetimes;
 use crate::password::PasswordCost;
 use crate::routes::AllowedOrigins;
 use crate::startup::Application;
+use crate::store::DatabaseUrl;
 
 /// Serves until a signal asks to stop, then finishes what is under way; a second signal ends it at once. A throw-away
 /// database goes with the process.
@@ -58,14 +59,14 @@ fn resolve(args: &ServeArgs) -> Result<(Config, ThrowAway), CommandError> {
             .prefix("authcli-server-demo-")
             .tempdir()
             .map_err(CommandError::io("could not make a directory for the throw-away database"))?;
-        (directory.path().join("demo.db"), Some(directory))
+        (DatabaseUrl::Sqlite(directory.path().join("demo.db")), Some(directory))
     } else {
-        (database_path(&args.database)?, None)
+        (database_url(&args.database)?, None)
     };
     let access = args.access_ttl.map(|lifetime| lifetime.0);
     let config = Config {
         listen,
-        pepper: pepper_source(&database),
+        pepper: pepper_source(&database)?,
         database,
         lifetimes: Lifetimes {
             access: access.unwrap_or(if args.demo { DEMO_ACCESS_TTL } else { ACCESS_TTL }),

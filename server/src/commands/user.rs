@@ -7,7 +7,6 @@ use super::context::{open_database, print, read_password, tell};
 use crate::cli::{DatabaseArgs, UserArgs, UserPasswordArgs};
 use crate::domain::Username;
 use crate::password::{PasswordCost, Passwords};
-use crate::ports::UserStore as _;
 use crate::store::Missing;
 
 /// Adds a user; makes the database if there is none.

@@ -1,19 +1,32 @@
 //! Databases behind [`crate::ports`].
 //!
-//! A room each: [`sqlite`] now, with its migrations in `migrations/sqlite`. Which one it is, a [`DatabaseUrl`] says; no
+//! A room each, [`sqlite`] and [`postgres`], with migrations in `migrations/`. Which one it is, a [`DatabaseUrl`] says; no
 //! other module knows.
 
+pub mod postgres;
+mod rows;
 pub mod sqlite;
 mod url;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
+pub use postgres::PostgresStore;
 pub use sqlite::SqliteStore;
-pub use url::{DatabaseUrl, InvalidDatabaseUrl};
+pub use url::{DatabaseUrl, InvalidDatabaseUrl, PostgresUrl};
 
-use crate::ports::StoreError;
+use self::rows::corrupt;
+use crate::ports::Store;
 
-/// Whether a database that is not there is made.
+/// Opens the database and brings its tables up to date.
+pub async fn open(database: &DatabaseUrl, missing: Missing) -> Result<Arc<dyn Store>, OpenError> {
+    match database {
+        DatabaseUrl::Sqlite(path) => Ok(Arc::new(SqliteStore::open(path, missing).await?)),
+        DatabaseUrl::Postgres(url) => Ok(Arc::new(PostgresStore::open(url).await?)),
+    }
+}
+
+/// Whether a database that is not there is made. A PostgreSQL database is never made, its tables always are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Missing {
     /// Make it.
@@ -37,23 +50,23 @@ pub enum OpenError {
         #[source]
         source: std::io::Error,
     },
-    /// It is no database, or a damaged one.
-    #[error("could not open the database {}", path.display())]
+    /// It is no database, a damaged one, or cannot be reached.
+    #[error("could not open the database {database}")]
     Database {
         /// The database.
-        path: PathBuf,
+        database: DatabaseUrl,
         /// What the database said.
         #[source]
         source: sqlx::Error,
     },
     /// A newer server has been here.
-    #[error("the database {} was made by a newer version of authcli-server", .0.display())]
-    NewerSchema(PathBuf),
+    #[error("the database {0} was made by a newer version of authcli-server")]
+    NewerSchema(DatabaseUrl),
     /// Its tables could not be brought up to date.
-    #[error("could not bring the database {} up to date", path.display())]
+    #[error("could not bring the database {database} up to date")]
     Migration {
         /// The database.
-        path: PathBuf,
+        database: DatabaseUrl,
         /// What went wrong.
         #[source]
         source: sqlx::migrate::MigrateError,
@@ -66,14 +79,15 @@ impl OpenError {
         match self {
             Self::NotThere(_) => Some("`authcli-server user add` makes one, as does `serve`".to_owned()),
             Self::NewerSchema(_) => Some("install that version again".to_owned()),
+            Self::Database { database: DatabaseUrl::Postgres(_), .. } => {
+                Some("`psql` with the same address shows whether it can be reached".to_owned())
+            }
+            Self::Migration { database: DatabaseUrl::Postgres(_), .. } => {
+                Some("its user must be allowed to make tables; `authcli-server migrate` tries again".to_owned())
+            }
             Self::File { .. } | Self::Database { .. } | Self::Migration { .. } => {
                 Some("`--database sqlite:PATH` names another file".to_owned())
             }
         }
     }
-}
-
-/// Maps what a row holds against the rules to an error that says so.
-fn corrupt(what: &'static str) -> StoreError {
-    StoreError::Unexpected(what.into())
 }

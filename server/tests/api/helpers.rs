@@ -1,19 +1,22 @@
 //! A server in this process with a database of its own.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use authcli_server::config::Config;
 use authcli_server::domain::Lifetimes;
 use authcli_server::password::PasswordCost;
 use authcli_server::pepper::PepperSource;
+use authcli_server::ports::Store;
 use authcli_server::routes::AllowedOrigins;
 use authcli_server::startup::Application;
+use authcli_server::store::{DatabaseUrl, Missing};
 use reqwest::{Client, Method, RequestBuilder, Response};
 use serde_json::{Value, json};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
-use sqlx::{AssertSqlSafe, ConnectOptions as _, Row as _};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Decode, Postgres, Row as _, Sqlite, Type};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
@@ -25,11 +28,54 @@ pub(crate) struct TestApp {
     pub(crate) address: SocketAddr,
     pub(crate) client: Client,
     pub(crate) config: Config,
+    /// How the test itself reaches the database.
+    reach: Reach,
     /// Dropped with the test, which stops the server.
     _stop: oneshot::Sender<()>,
     /// Holds the database; shared by servers that share it.
     _directory: Option<TempDir>,
 }
+
+/// Which database a test runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Backend {
+    Sqlite,
+    #[cfg_attr(not(unix), expect(dead_code, reason = "the tests start PostgreSQL on Unix alone"))]
+    Postgres,
+}
+
+/// A database as the test reaches it.
+#[derive(Clone)]
+enum Reach {
+    File(PathBuf),
+    Server(String),
+}
+
+/// Makes a test of each case for each database.
+macro_rules! on_both_stores {
+    ($($case:ident),+ $(,)?) => {
+        mod sqlite {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $case() {
+                    super::$case($crate::helpers::Backend::Sqlite).await;
+                }
+            )+
+        }
+
+        #[cfg(unix)]
+        mod postgres {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                #[ignore = "needs PostgreSQL: run `make test`"]
+                async fn $case() {
+                    super::$case($crate::helpers::Backend::Postgres).await;
+                }
+            )+
+        }
+    };
+}
+pub(crate) use on_both_stores;
 
 /// A pair of tokens, as `/login` and `/refresh` answer it.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,12 +91,26 @@ pub(crate) async fn spawn_app() -> TestApp {
 
 /// Starts a server whose configuration the test has changed.
 pub(crate) async fn spawn_app_with(change: impl FnOnce(&mut Config)) -> TestApp {
+    spawn_app_on(Backend::Sqlite, change).await
+}
+
+/// Starts a server on a new database of this kind.
+pub(crate) async fn spawn_app_on(backend: Backend, change: impl FnOnce(&mut Config)) -> TestApp {
     let directory = tempfile::tempdir().unwrap();
-    let database = directory.path().join("test.db");
+    let file = directory.path().join("test.db");
+    let pepper = PepperSource::beside(&file);
+    let (reach, database) = match backend {
+        Backend::Sqlite => (Reach::File(file.clone()), DatabaseUrl::Sqlite(file)),
+        Backend::Postgres => {
+            let url = crate::postgres::Cluster::shared().database().await;
+            let database = crate::postgres::database_url(&url);
+            (Reach::Server(url), database)
+        }
+    };
     let day = Duration::from_hours(24);
     let mut config = Config {
         listen: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
-        pepper: PepperSource::beside(&database),
+        pepper,
         database,
         lifetimes: Lifetimes { access: Duration::from_mins(15), refresh: day * 7, session: day * 90 },
         origins: AllowedOrigins::Any,
@@ -58,11 +118,11 @@ pub(crate) async fn spawn_app_with(change: impl FnOnce(&mut Config)) -> TestApp 
         demo: true,
     };
     change(&mut config);
-    TestApp { _directory: Some(directory), ..TestApp::start(config).await }
+    TestApp { _directory: Some(directory), ..TestApp::start(config, reach).await }
 }
 
 impl TestApp {
-    async fn start(config: Config) -> TestApp {
+    async fn start(config: Config, reach: Reach) -> TestApp {
         let application = Application::build(config.clone()).await.unwrap();
         let address = application.address();
         let (stop, stopped) = oneshot::channel::<()>();
@@ -70,12 +130,12 @@ impl TestApp {
             let _ = stopped.await;
         }));
         let client = Client::builder().no_proxy().build().unwrap();
-        TestApp { address, client, config, _stop: stop, _directory: None }
+        TestApp { address, client, config, reach, _stop: stop, _directory: None }
     }
 
     /// Starts a second server on the same database.
     pub(crate) async fn sibling(&self) -> TestApp {
-        Self::start(self.config.clone()).await
+        Self::start(self.config.clone(), self.reach.clone()).await
     }
 
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
@@ -114,32 +174,60 @@ impl TestApp {
         request.send().await.unwrap().status().as_u16()
     }
 
+    /// Returns the file of the database, for tests that are about SQLite.
     pub(crate) fn database(&self) -> PathBuf {
-        self.config.database.clone()
+        match &self.reach {
+            Reach::File(path) => path.clone(),
+            Reach::Server(_) => panic!("no file"),
+        }
     }
 
-    async fn db(&self) -> SqliteConnection {
-        SqliteConnectOptions::new().filename(self.database()).connect().await.unwrap()
+    /// Opens the database beside the server.
+    pub(crate) async fn store(&self) -> Arc<dyn Store> {
+        authcli_server::store::open(&self.config.database, Missing::Refuse).await.unwrap()
     }
 
     /// Runs one statement on the database and expects it to change a row.
     pub(crate) async fn db_execute(&self, sql: &str) {
-        let done = sqlx::query(AssertSqlSafe(sql)).execute(&mut self.db().await).await.unwrap();
-        assert!(done.rows_affected() > 0, "{sql} changed nothing");
+        let query = AssertSqlSafe(sql);
+        let changed = match &self.reach {
+            Reach::File(path) => sqlx::query(query).execute(&mut open_file(path).await).await.unwrap().rows_affected(),
+            Reach::Server(url) => {
+                let mut connection = crate::postgres::connect(url).await;
+                sqlx::query(query).execute(&mut connection).await.unwrap().rows_affected()
+            }
+        };
+        assert!(changed > 0, "{sql} changed nothing");
+    }
+
+    /// Returns the one value that a query has.
+    pub(crate) async fn db_value<T>(&self, sql: &str) -> T
+    where
+        T: for<'r> Decode<'r, Sqlite> + Type<Sqlite> + for<'r> Decode<'r, Postgres> + Type<Postgres>,
+    {
+        let query = AssertSqlSafe(sql);
+        match &self.reach {
+            Reach::File(path) => sqlx::query(query).fetch_one(&mut open_file(path).await).await.unwrap().get(0),
+            Reach::Server(url) => {
+                let mut connection = crate::postgres::connect(url).await;
+                sqlx::query(query).fetch_one(&mut connection).await.unwrap().get(0)
+            }
+        }
     }
 
     /// Returns one value of the only session's row.
     pub(crate) async fn db_session<T>(&self, column: &str) -> T
     where
-        T: for<'r> sqlx::Decode<'r, sqlx::Sqlite> + sqlx::Type<sqlx::Sqlite>,
+        T: for<'r> Decode<'r, Sqlite> + Type<Sqlite> + for<'r> Decode<'r, Postgres> + Type<Postgres>,
     {
-        let sql = format!("SELECT {column} FROM sessions");
-        let row = sqlx::query(AssertSqlSafe(sql)).fetch_one(&mut self.db().await).await.unwrap();
-        row.get(0)
+        self.db_value(&format!("SELECT {column} FROM sessions")).await
     }
 
     /// Returns everything that the only session's row says, to compare it with later.
     pub(crate) async fn db_session_row(&self) -> String {
+        if matches!(self.reach, Reach::Server(_)) {
+            return self.db_session("sessions::text").await;
+        }
         self.db_session(
             "quote(id) || quote(generation) || quote(rotated_at) || quote(keyless) || quote(attempt_1)
              || quote(attempt_2) || quote(idle_expires_at) || quote(absolute_expires_at)
@@ -152,6 +240,10 @@ impl TestApp {
     pub(crate) async fn db_age_rotation(&self) {
         self.db_execute("UPDATE sessions SET rotated_at = rotated_at - 3600000").await;
     }
+}
+
+async fn open_file(path: &Path) -> SqliteConnection {
+    SqliteConnectOptions::new().filename(path).connect().await.unwrap()
 }
 
 /// Reads a pair of tokens from an answer that must hold one.

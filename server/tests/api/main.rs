@@ -9,6 +9,8 @@ mod cors;
 mod helpers;
 mod logout;
 #[cfg(unix)]
+mod postgres;
+#[cfg(unix)]
 mod process;
 #[cfg(unix)]
 mod program;

@@ -236,7 +236,7 @@ fn what_the_command_line_got_wrong_is_exit_code_2() {
         (&["serve", "--listen", "nowhere"], "`nowhere` is no address to listen on"),
         (&["serve", "--cors-origin", "app.example.com"], "is no origin"),
         (&["serve", "--database", "a.db"], "a database is given as `sqlite:PATH`"),
-        (&["serve", "--database", "postgres://u:canary@h/d"], "PostgreSQL is not supported by this build yet"),
+        (&["serve", "--database", "postgres://u:canary@h:port/d"], "the PostgreSQL database is malformed"),
         (&["user", "add", "anna", "--database", &database], "--password-stdin"),
         (&["user", "add", "anna", "--password-stdin", "--database", &database], "the password is empty"),
         (&["user", "add", " anna", "--password-stdin", "--database", &database], "does not begin or end"),

@@ -1,12 +1,25 @@
 //! What every store promises: each step repeats its conditions itself, whatever was read and decided before it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use authcli_server::domain::{AttemptHash, Generation, SessionId, Username};
-use authcli_server::ports::{NewSession, PepperId, Reuse, Rotation, SessionStore, UserStore as _};
-use authcli_server::store::{Missing, SqliteStore};
+use authcli_server::ports::{NewSession, PepperId, Reuse, Rotation, Store};
 
-use crate::helpers::{TestApp, spawn_app};
+use crate::helpers::{Backend, TestApp, on_both_stores, spawn_app_on};
+
+on_both_stores!(
+    a_rotation_takes_the_newest_or_a_newer_generation_and_no_older_one,
+    four_attempts_are_remembered_the_latest_first,
+    a_session_that_is_over_does_not_rotate,
+    a_rotation_sets_the_idle_end_within_the_absolute_one,
+    only_what_is_reuse_still_revokes_and_only_once,
+    none_of_the_four_remembered_attempts_is_reuse,
+    the_window_closes,
+    a_session_that_is_over_raises_no_alarm,
+    a_session_ends_once,
+    a_name_or_number_that_is_taken_stays_taken,
+);
 
 const ID: SessionId = SessionId([7; 16]);
 const WINDOW: Duration = Duration::from_secs(30);
@@ -20,9 +33,9 @@ const ENDS: [&str; 4] = [
 ];
 
 /// A store with one session of the user `admin`.
-async fn store_with_session() -> (TestApp, SqliteStore) {
-    let app = spawn_app().await;
-    let store = SqliteStore::open(&app.database(), Missing::Refuse).await.unwrap();
+async fn store_with_session(backend: Backend) -> (TestApp, Arc<dyn Store>) {
+    let app = spawn_app_on(backend, |_| {}).await;
+    let store = app.store().await;
     let user = store.login(&Username::parse("admin").unwrap()).await.unwrap().unwrap();
     let session = NewSession {
         id: ID,
@@ -52,13 +65,12 @@ fn reuse(presented: i64, seed: u8) -> Reuse {
     Reuse { session: ID, presented, attempt: attempt(seed), repeat_window: WINDOW }
 }
 
-async fn rotates(store: &SqliteStore, rotation: Rotation) -> bool {
+async fn rotates(store: &Arc<dyn Store>, rotation: Rotation) -> bool {
     store.rotate(rotation).await.unwrap().is_some()
 }
 
-#[tokio::test]
-async fn a_rotation_takes_the_newest_or_a_newer_generation_and_no_older_one() {
-    let (app, store) = store_with_session().await;
+async fn a_rotation_takes_the_newest_or_a_newer_generation_and_no_older_one(backend: Backend) {
+    let (app, store) = store_with_session(backend).await;
     let rotated = store.rotate(rotation(0, 1, false)).await.unwrap().unwrap();
     assert_eq!(rotated.generation.number(), 1);
     assert!(!rotates(&store, rotation(0, 1, false)).await, "not even the same attempt");
@@ -69,9 +81,8 @@ async fn a_rotation_takes_the_newest_or_a_newer_generation_and_no_older_one() {
     assert!(!state.keyless);
 }
 
-#[tokio::test]
-async fn four_attempts_are_remembered_the_latest_first() {
-    let (_app, store) = store_with_session().await;
+async fn four_attempts_are_remembered_the_latest_first(backend: Backend) {
+    let (_app, store) = store_with_session(backend).await;
     for seed in 0..6 {
         assert!(rotates(&store, rotation(i64::from(seed), seed, seed == 5)).await);
     }
@@ -80,19 +91,17 @@ async fn four_attempts_are_remembered_the_latest_first() {
     assert!(state.keyless);
 }
 
-#[tokio::test]
-async fn a_session_that_is_over_does_not_rotate() {
+async fn a_session_that_is_over_does_not_rotate(backend: Backend) {
     for end in ENDS {
-        let (app, store) = store_with_session().await;
+        let (app, store) = store_with_session(backend).await;
         app.db_execute(end).await;
         assert!(!rotates(&store, rotation(0, 1, false)).await, "{end}");
         assert_eq!(app.db_session::<i64>("generation").await, 0, "{end}");
     }
 }
 
-#[tokio::test]
-async fn a_rotation_sets_the_idle_end_within_the_absolute_one() {
-    let (app, store) = store_with_session().await;
+async fn a_rotation_sets_the_idle_end_within_the_absolute_one(backend: Backend) {
+    let (app, store) = store_with_session(backend).await;
     let rotated = store.rotate(rotation(0, 1, false)).await.unwrap().unwrap();
     assert_eq!(rotated.idle_expires_at.since(rotated.now), Duration::from_hours(1));
     app.db_execute("UPDATE sessions SET absolute_expires_at = rotated_at + 60000").await;
@@ -100,9 +109,8 @@ async fn a_rotation_sets_the_idle_end_within_the_absolute_one() {
     assert!(rotated.idle_expires_at.since(rotated.now) <= Duration::from_mins(1));
 }
 
-#[tokio::test]
-async fn only_what_is_reuse_still_revokes_and_only_once() {
-    let (app, store) = store_with_session().await;
+async fn only_what_is_reuse_still_revokes_and_only_once(backend: Backend) {
+    let (app, store) = store_with_session(backend).await;
     assert!(!store.revoke_reused(reuse(0, 9)).await.unwrap(), "the newest token");
     assert!(rotates(&store, rotation(0, 1, false)).await);
     assert!(!store.revoke_reused(reuse(0, 1)).await.unwrap(), "the same attempt");
@@ -117,9 +125,8 @@ async fn only_what_is_reuse_still_revokes_and_only_once() {
     assert_eq!(row, app.db_session_row().await);
 }
 
-#[tokio::test]
-async fn none_of_the_four_remembered_attempts_is_reuse() {
-    let (_app, store) = store_with_session().await;
+async fn none_of_the_four_remembered_attempts_is_reuse(backend: Backend) {
+    let (_app, store) = store_with_session(backend).await;
     for seed in 0..5 {
         assert!(rotates(&store, rotation(i64::from(seed), seed, false)).await);
     }
@@ -129,18 +136,16 @@ async fn none_of_the_four_remembered_attempts_is_reuse() {
     assert!(store.revoke_reused(reuse(0, 0)).await.unwrap(), "the fifth is forgotten");
 }
 
-#[tokio::test]
-async fn the_window_closes() {
-    let (app, store) = store_with_session().await;
+async fn the_window_closes(backend: Backend) {
+    let (app, store) = store_with_session(backend).await;
     assert!(rotates(&store, rotation(0, 1, true)).await);
     app.db_age_rotation().await;
     assert!(store.revoke_reused(reuse(0, 9)).await.unwrap());
 }
 
-#[tokio::test]
-async fn a_session_that_is_over_raises_no_alarm() {
+async fn a_session_that_is_over_raises_no_alarm(backend: Backend) {
     for end in ENDS {
-        let (app, store) = store_with_session().await;
+        let (app, store) = store_with_session(backend).await;
         assert!(rotates(&store, rotation(0, 1, false)).await);
         assert!(rotates(&store, rotation(1, 2, false)).await);
         app.db_execute(end).await;
@@ -148,9 +153,8 @@ async fn a_session_that_is_over_raises_no_alarm() {
     }
 }
 
-#[tokio::test]
-async fn a_session_ends_once() {
-    let (app, store) = store_with_session().await;
+async fn a_session_ends_once(backend: Backend) {
+    let (app, store) = store_with_session(backend).await;
     assert!(store.end_session(ID).await.unwrap());
     let row = app.db_session_row().await;
     assert!(!store.end_session(ID).await.unwrap());
@@ -159,9 +163,8 @@ async fn a_session_ends_once() {
     assert!(!rotates(&store, rotation(0, 1, false)).await);
 }
 
-#[tokio::test]
-async fn a_name_or_number_that_is_taken_stays_taken() {
-    let (_app, store) = store_with_session().await;
+async fn a_name_or_number_that_is_taken_stays_taken(backend: Backend) {
+    let (_app, store) = store_with_session(backend).await;
     let hash = store.login(&Username::parse("admin").unwrap()).await.unwrap().unwrap().password_hash;
     let add = async |name: &str, id| {
         let name = Username::parse(name).unwrap();

@@ -1,33 +1,35 @@
 //! What happens to sessions when something happens to their user, also at the very moment of a login.
 
-use authcli_server::domain::{Lifetimes, SessionId, Username};
+use std::sync::Arc;
+
+use authcli_server::domain::{Lifetimes, Password, SessionId, Username};
 use authcli_server::password::Passwords;
-use authcli_server::ports::{NewSession, PepperId, SessionStore as _, UserStore as _};
-use authcli_server::store::{Missing, SqliteStore};
+use authcli_server::ports::{NewSession, PepperId, Store};
 use serde_json::json;
 
-use crate::helpers::{CHEAP, TestApp, spawn_app};
-use authcli_server::domain::Password;
+use crate::helpers::{Backend, CHEAP, on_both_stores, spawn_app_on};
+
+on_both_stores!(
+    a_changed_password_ends_all_sessions_at_once,
+    a_disabled_user_is_refused_everywhere,
+    a_removed_user_takes_its_sessions_along_and_its_number_is_not_given_again,
+    a_login_that_verified_the_old_password_opens_no_session,
+);
 
 fn admin() -> Username {
     Username::parse("admin").unwrap()
 }
 
-async fn store(app: &TestApp) -> SqliteStore {
-    SqliteStore::open(&app.database(), Missing::Refuse).await.unwrap()
-}
-
-async fn change_password(store: &SqliteStore, password: &str) {
+async fn change_password(store: &Arc<dyn Store>, password: &str) {
     let password = Password::presented(password.to_owned());
     let hash = Passwords::new(CHEAP).unwrap().hash(password).await.unwrap();
     assert!(store.set_password(&admin(), &hash).await.unwrap());
 }
 
-#[tokio::test]
-async fn a_changed_password_ends_all_sessions_at_once() {
-    let app = spawn_app().await;
+async fn a_changed_password_ends_all_sessions_at_once(backend: Backend) {
+    let app = spawn_app_on(backend, |_| {}).await;
     let login = app.login().await;
-    change_password(&store(&app).await, "new").await;
+    change_password(&app.store().await, "new").await;
     assert_eq!(app.refresh_status(&login.refresh, None).await, 403);
     assert_eq!(app.protected_status(&login.access).await, 403);
     let try_login = async |password: &str| {
@@ -38,9 +40,8 @@ async fn a_changed_password_ends_all_sessions_at_once() {
     assert_eq!(try_login("new").await, 200);
 }
 
-#[tokio::test]
-async fn a_disabled_user_is_refused_everywhere() {
-    let app = spawn_app().await;
+async fn a_disabled_user_is_refused_everywhere(backend: Backend) {
+    let app = spawn_app_on(backend, |_| {}).await;
     let login = app.login().await;
     app.db_execute("UPDATE users SET disabled_at = 1").await;
     assert_eq!(app.refresh_status(&login.refresh, None).await, 403);
@@ -50,11 +51,10 @@ async fn a_disabled_user_is_refused_everywhere() {
     assert_eq!(app.db_session::<i64>("generation").await, 0);
 }
 
-#[tokio::test]
-async fn a_removed_user_takes_its_sessions_along_and_its_number_is_not_given_again() {
-    let app = spawn_app().await;
+async fn a_removed_user_takes_its_sessions_along_and_its_number_is_not_given_again(backend: Backend) {
+    let app = spawn_app_on(backend, |_| {}).await;
     let login = app.login().await;
-    let store = store(&app).await;
+    let store = app.store().await;
     let user2 = Username::parse("user2").unwrap();
     assert!(store.remove_user(&user2).await.unwrap());
     assert!(store.remove_user(&admin()).await.unwrap());
@@ -68,10 +68,9 @@ async fn a_removed_user_takes_its_sessions_along_and_its_number_is_not_given_aga
 }
 
 /// The password is changed between its verification and the opening of the session.
-#[tokio::test]
-async fn a_login_that_verified_the_old_password_opens_no_session() {
-    let app = spawn_app().await;
-    let store = store(&app).await;
+async fn a_login_that_verified_the_old_password_opens_no_session(backend: Backend) {
+    let app = spawn_app_on(backend, |_| {}).await;
+    let store = app.store().await;
     let verified = store.login(&admin()).await.unwrap().unwrap();
     let session = |id: u8, epoch| NewSession {
         id: SessionId([id; 16]),

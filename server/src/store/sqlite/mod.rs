@@ -13,17 +13,18 @@ mod writer;
 
 use std::fs::OpenOptions;
 use std::future::ready;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
+use async_trait::async_trait;
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Connection as _, SqlSafeStr as _};
 use tokio::time::sleep;
 
 use self::writer::Writer;
-use super::{Missing, OpenError};
-use crate::ports::StoreError;
+use super::{DatabaseUrl, Missing, OpenError};
+use crate::ports::{Store, StoreError};
 
 /// The database's clock in milliseconds; the same all through one statement.
 macro_rules! now {
@@ -47,7 +48,6 @@ pub struct SqliteStore {
     changes: Writer,
     /// Connections that only read (`query_only`).
     readers: SqlitePool,
-    path: PathBuf,
 }
 
 impl SqliteStore {
@@ -56,7 +56,7 @@ impl SqliteStore {
     /// A file that is made here is readable by its owner alone; SQLite gives its side files the same mode.
     pub async fn open(path: &Path, missing: Missing) -> Result<Self, OpenError> {
         prepare_file(path, missing)?;
-        let failed = |source| OpenError::Database { path: path.to_owned(), source };
+        let failed = |source| OpenError::Database { database: database(path), source };
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(false)
@@ -69,16 +69,14 @@ impl SqliteStore {
         migrate(&writer, path).await?;
         let readers = pool(READERS).connect_with(options.pragma("query_only", "ON")).await.map_err(failed)?;
         let changes = Writer::start(writer.clone());
-        Ok(Self { writer, changes, readers, path: path.to_owned() })
+        Ok(Self { writer, changes, readers })
     }
+}
 
-    /// Returns where it lies.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
+#[async_trait]
+impl Store for SqliteStore {
     /// Writes what waits to be written and closes all connections, which folds the write-ahead log into the file.
-    pub async fn close(&self) {
+    async fn close(&self) {
         self.changes.close().await;
         self.readers.close().await;
         self.writer.close().await;
@@ -132,16 +130,20 @@ fn prepare_file(path: &Path, missing: Missing) -> Result<(), OpenError> {
 
 /// Runs all migrations in one immediate transaction, so two processes that start at once do not both run them.
 async fn migrate(writer: &SqlitePool, path: &Path) -> Result<(), OpenError> {
-    let failed = |source| OpenError::Migration { path: path.to_owned(), source };
+    let failed = |source| OpenError::Migration { database: database(path), source };
     let mut transaction = writer
         .begin_with("BEGIN IMMEDIATE")
         .await
-        .map_err(|source| OpenError::Database { path: path.to_owned(), source })?;
+        .map_err(|source| OpenError::Database { database: database(path), source })?;
     match migrator().run_direct(None, &mut *transaction, false).await {
         Ok(()) => transaction.commit().await.map_err(|error| failed(error.into())),
-        Err(MigrateError::VersionMissing(_)) => Err(OpenError::NewerSchema(path.to_owned())),
+        Err(MigrateError::VersionMissing(_)) => Err(OpenError::NewerSchema(database(path))),
         Err(error) => Err(failed(error)),
     }
+}
+
+fn database(path: &Path) -> DatabaseUrl {
+    DatabaseUrl::Sqlite(path.to_owned())
 }
 
 fn migrator() -> Migrator {

@@ -1,16 +1,14 @@
 //! Sessions in SQLite: every change is one statement, and returns the row that it changed.
 
 use async_trait::async_trait;
-use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
 use super::{SqliteStore, now, store_error};
-use crate::domain::{AttemptHash, Generation, SessionId, SessionState, UnixMillis, UserId, Username, whole_millis};
+use crate::domain::{SessionId, UserId, Username, whole_millis};
 use crate::ports::{
-    Epoch, LiveSession, NewSession, PasswordHash, PepperId, Reuse, Rotation, SessionRow, SessionStore, StoreError,
-    StoredLogin,
+    Epoch, LiveSession, NewSession, PasswordHash, Reuse, Rotation, SessionRow, SessionStore, StoreError, StoredLogin,
 };
-use crate::store::corrupt;
+use crate::store::rows::{live_session, read_columns, session_row};
 
 /// The same conditions as `SessionState::ended`, where the row is changed.
 macro_rules! live {
@@ -147,48 +145,4 @@ impl SessionStore for SqliteStore {
     }
 }
 
-fn live_session(row: &SqliteRow) -> Result<LiveSession, StoreError> {
-    Ok(LiveSession {
-        user_id: UserId(column(row, "user_id")?),
-        generation: generation(row)?,
-        now: UnixMillis(column(row, "now")?),
-        idle_expires_at: UnixMillis(column(row, "idle_expires_at")?),
-    })
-}
-
-fn session_row(row: &SqliteRow) -> Result<SessionRow, StoreError> {
-    let mut attempts = Vec::with_capacity(4);
-    for name in ["attempt_1", "attempt_2", "attempt_3", "attempt_4"] {
-        if let Some(bytes) = column::<Option<Vec<u8>>>(row, name)? {
-            let hash = AttemptHash::from_bytes(&bytes).ok_or_else(|| corrupt("attempt hash"))?;
-            attempts.push(hash);
-        }
-    }
-    Ok(SessionRow {
-        user_id: UserId(column(row, "user_id")?),
-        salt: column(row, "salt")?,
-        pepper_id: PepperId(column(row, "pepper_id")?),
-        state: SessionState {
-            now: UnixMillis(column(row, "now")?),
-            generation: generation(row)?,
-            rotated_at: UnixMillis(column(row, "rotated_at")?),
-            keyless: column(row, "keyless")?,
-            attempts,
-            idle_expires_at: UnixMillis(column(row, "idle_expires_at")?),
-            absolute_expires_at: UnixMillis(column(row, "absolute_expires_at")?),
-            revoked: column::<Option<i64>>(row, "revoked_at")?.is_some(),
-            user_enabled: column(row, "user_enabled")?,
-        },
-    })
-}
-
-fn generation(row: &SqliteRow) -> Result<Generation, StoreError> {
-    Generation::new(column(row, "generation")?).ok_or_else(|| corrupt("generation"))
-}
-
-fn column<'r, T>(row: &'r SqliteRow, name: &'static str) -> Result<T, StoreError>
-where
-    T: sqlx::Decode<'r, sqlx::Sqlite> + sqlx::Type<sqlx::Sqlite>,
-{
-    row.try_get(name).map_err(store_error)
-}
+read_columns!(SqliteRow, store_error);

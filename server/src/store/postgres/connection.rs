@@ -1,0 +1,119 @@
+//! Connections: how they are made, and what happens when one breaks.
+
+use std::io;
+use std::time::Duration;
+
+use sqlx::Connection as _;
+use sqlx::Postgres;
+use sqlx::postgres::{PgArguments, PgConnection, PgPoolOptions, PgRow};
+use sqlx::query::Query;
+use tokio::time::{sleep, timeout};
+
+use super::PostgresStore;
+use super::errors::{Trouble, store_error, trouble};
+use crate::ports::StoreError;
+
+/// One statement with all that it needs.
+pub(super) type Statement<'q> = Query<'q, Postgres, PgArguments>;
+
+/// Connections of one server; a database with its defaults has a hundred for all.
+const CONNECTIONS: u32 = 16;
+/// How long to wait for a connection: until one is given back, or until the database accepts new ones.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long to wait for an answer; the database's own bound below comes first, unless it is out of reach.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// A connection that lay idle for longer is tried before it is used.
+const TRUSTED_IDLE: Duration = Duration::from_secs(1);
+const IDLE_TIMEOUT: Duration = Duration::from_mins(10);
+const LONGEST_LIFE: Duration = Duration::from_mins(30);
+/// How often a statement is run at most.
+const TRIES: u32 = 4;
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Whatever the defaults of the database or the user are. A stronger `synchronous_commit` than ours is kept.
+const SET_UP: &str = "SELECT set_config('default_transaction_isolation', 'read committed', false),
+    set_config('synchronous_commit', CASE current_setting('synchronous_commit')
+        WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, false),
+    set_config('statement_timeout', '8s', false),
+    set_config('lock_timeout', '5s', false),
+    set_config('idle_in_transaction_session_timeout', '10s', false)";
+
+/// A migration may take its time, and waits for that of another server.
+const SET_UP_MIGRATION: &str = "SELECT set_config('statement_timeout', '0', false),
+    set_config('lock_timeout', '60s', false)";
+
+/// Returns what a pool of this store is like.
+pub(super) fn pool() -> PgPoolOptions {
+    PgPoolOptions::new()
+        .max_connections(CONNECTIONS)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .idle_timeout(IDLE_TIMEOUT)
+        .max_lifetime(LONGEST_LIFE)
+        .test_before_acquire(false)
+        .before_acquire(|connection, metadata| {
+            Box::pin(async move {
+                let trusted = metadata.idle_for < TRUSTED_IDLE;
+                Ok(trusted || timeout(ACQUIRE_TIMEOUT, connection.ping()).await.is_ok_and(|answer| answer.is_ok()))
+            })
+        })
+        .after_connect(|connection, _| {
+            Box::pin(async move { sqlx::query(SET_UP).execute(connection).await.map(|_| ()) })
+        })
+}
+
+/// Lifts the bounds that are meant for requests.
+pub(super) async fn prepare_for_migration(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    sqlx::query(SET_UP_MIGRATION).execute(connection).await.map(|_| ())
+}
+
+/// What a statement did, and whether an earlier run of it may have done it already.
+pub(super) struct Done {
+    /// The rows that it returned.
+    pub(super) rows: Vec<PgRow>,
+    /// Whether the connection was lost during an earlier run.
+    pub(super) maybe_before: bool,
+}
+
+impl PostgresStore {
+    /// Runs a statement that may be run again: it reads, or recognises what an earlier run of it did.
+    pub(super) async fn run<'q>(
+        &self,
+        statement: impl Fn() -> Statement<'q> + Send + Sync,
+    ) -> Result<Done, StoreError> {
+        let mut maybe_before = false;
+        let mut tries = 1;
+        loop {
+            let error = match self.run_once(statement()).await {
+                Ok(rows) => return Ok(Done { rows, maybe_before }),
+                Err(error) => error,
+            };
+            let trouble = trouble(&error);
+            maybe_before |= trouble == Trouble::Lost;
+            let again = matches!(trouble, Trouble::Lost | Trouble::Conflict) && !is_timeout(&error);
+            if !again || tries == TRIES {
+                return Err(store_error(error));
+            }
+            tracing::debug!(%error, "a statement is run again");
+            sleep(PAUSE * tries).await;
+            tries += 1;
+        }
+    }
+
+    /// Runs a statement once. A connection that was lost does not go back to the others.
+    pub(super) async fn run_once(&self, statement: Statement<'_>) -> Result<Vec<PgRow>, sqlx::Error> {
+        let mut connection = self.pool.acquire().await?;
+        let result = match timeout(ANSWER_TIMEOUT, statement.fetch_all(&mut *connection)).await {
+            Ok(result) => result,
+            Err(_) => Err(sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, "no answer in time"))),
+        };
+        if result.as_ref().is_err_and(|error| trouble(error) == Trouble::Lost) {
+            drop(connection.detach());
+        }
+        result
+    }
+}
+
+/// Whoever asked has waited long enough.
+fn is_timeout(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Io(error) if error.kind() == io::ErrorKind::TimedOut)
+}

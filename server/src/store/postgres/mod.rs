@@ -1,0 +1,83 @@
+//! The PostgreSQL store: any number of servers on one database.
+//!
+//! - Read committed, and every change of a session is one statement that repeats its conditions: PostgreSQL looks at them
+//!   again once it has the row's lock, so two servers that rotate one session have one successor.
+//! - `synchronous_commit` is on whatever the database's default is: what was answered outlives the database's crash.
+//! - A connection that broke leaves it open whether the statement was committed. It is run again with the same attempt,
+//!   on another connection; a rotation that was committed is then recognised as one's own.
+//! - Whoever cannot be served in a few seconds is told so.
+//!
+//! It needs a session of its own on each connection: a pooler in between must pool sessions, not transactions.
+
+mod connection;
+mod errors;
+mod keys;
+mod sessions;
+mod users;
+
+use async_trait::async_trait;
+use sqlx::SqlSafeStr as _;
+use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
+use sqlx::postgres::{PgConnection, PgPool};
+
+use super::{DatabaseUrl, OpenError, PostgresUrl};
+use crate::ports::Store;
+
+/// The database's clock in milliseconds; the same all through one statement.
+macro_rules! now {
+    () => {
+        "(extract(epoch FROM statement_timestamp()) * 1000)::bigint"
+    };
+}
+use now;
+
+/// A PostgreSQL database.
+#[derive(Clone, Debug)]
+pub struct PostgresStore {
+    /// Connections, made when they are needed and replaced when they break.
+    pool: PgPool,
+}
+
+impl PostgresStore {
+    /// Connects to the database and brings its tables up to date.
+    pub async fn open(url: &PostgresUrl) -> Result<Self, OpenError> {
+        let failed = |source| OpenError::Database { database: DatabaseUrl::Postgres(url.clone()), source };
+        let pool = connection::pool().connect_with(url.options()).await.map_err(failed)?;
+        // Not given back to the pool: its settings are those of a migration, and it holds a lock until it is closed.
+        let mut connection = pool.acquire().await.map_err(failed)?.detach();
+        connection::prepare_for_migration(&mut connection).await.map_err(failed)?;
+        let migrated = migrate(&mut connection, url).await;
+        let _ = sqlx::Connection::close(connection).await;
+        migrated?;
+        Ok(Self { pool })
+    }
+}
+
+#[async_trait]
+impl Store for PostgresStore {
+    /// Waits for what is under way and closes all connections.
+    async fn close(&self) {
+        self.pool.close().await;
+    }
+}
+
+/// Runs all migrations under an advisory lock of the database, so several servers that start at once run them once.
+async fn migrate(connection: &mut PgConnection, url: &PostgresUrl) -> Result<(), OpenError> {
+    let database = || DatabaseUrl::Postgres(url.clone());
+    match migrator().run_direct(None, connection, false).await {
+        Ok(()) => Ok(()),
+        Err(MigrateError::VersionMissing(_)) => Err(OpenError::NewerSchema(database())),
+        Err(source) => Err(OpenError::Migration { database: database(), source }),
+    }
+}
+
+fn migrator() -> Migrator {
+    let migration = |version, description: &'static str, sql: &'static str| {
+        Migration::new(version, description.into(), MigrationType::Simple, sql.into_sql_str(), false)
+    };
+    Migrator::with_migrations(vec![migration(
+        1,
+        "users and sessions",
+        include_str!("../../../migrations/postgres/0001_users_and_sessions.sql"),
+    )])
+}

@@ -1,0 +1,83 @@
+//! What rows of any database say, read by the names of their columns.
+
+use crate::domain::{AttemptHash, Generation, SessionState, UnixMillis, UserId};
+use crate::ports::{LiveSession, PepperId, SessionRow, StoreError};
+
+/// A row whose columns are read by name.
+pub(super) trait Columns {
+    fn number(&self, name: &'static str) -> Result<i64, StoreError>;
+    fn optional_number(&self, name: &'static str) -> Result<Option<i64>, StoreError>;
+    fn flag(&self, name: &'static str) -> Result<bool, StoreError>;
+    fn bytes(&self, name: &'static str) -> Result<Vec<u8>, StoreError>;
+    fn optional_bytes(&self, name: &'static str) -> Result<Option<Vec<u8>>, StoreError>;
+}
+
+/// Reads the columns of a database's row; which types that database has, its own code knows.
+macro_rules! read_columns {
+    ($row:ty, $error:path) => {
+        impl $crate::store::rows::Columns for $row {
+            fn number(&self, name: &'static str) -> Result<i64, StoreError> {
+                sqlx::Row::try_get(self, name).map_err($error)
+            }
+            fn optional_number(&self, name: &'static str) -> Result<Option<i64>, StoreError> {
+                sqlx::Row::try_get(self, name).map_err($error)
+            }
+            fn flag(&self, name: &'static str) -> Result<bool, StoreError> {
+                sqlx::Row::try_get(self, name).map_err($error)
+            }
+            fn bytes(&self, name: &'static str) -> Result<Vec<u8>, StoreError> {
+                sqlx::Row::try_get(self, name).map_err($error)
+            }
+            fn optional_bytes(&self, name: &'static str) -> Result<Option<Vec<u8>>, StoreError> {
+                sqlx::Row::try_get(self, name).map_err($error)
+            }
+        }
+    };
+}
+pub(super) use read_columns;
+
+/// Reads what a rotation or a login returned.
+pub(super) fn live_session(row: &impl Columns) -> Result<LiveSession, StoreError> {
+    Ok(LiveSession {
+        user_id: UserId(row.number("user_id")?),
+        generation: generation(row)?,
+        now: UnixMillis(row.number("now")?),
+        idle_expires_at: UnixMillis(row.number("idle_expires_at")?),
+    })
+}
+
+/// Reads a session as a decision needs it.
+pub(super) fn session_row(row: &impl Columns) -> Result<SessionRow, StoreError> {
+    let mut attempts = Vec::with_capacity(4);
+    for name in ["attempt_1", "attempt_2", "attempt_3", "attempt_4"] {
+        if let Some(bytes) = row.optional_bytes(name)? {
+            let hash = AttemptHash::from_bytes(&bytes).ok_or_else(|| corrupt("attempt hash"))?;
+            attempts.push(hash);
+        }
+    }
+    Ok(SessionRow {
+        user_id: UserId(row.number("user_id")?),
+        salt: row.bytes("salt")?,
+        pepper_id: PepperId(row.number("pepper_id")?),
+        state: SessionState {
+            now: UnixMillis(row.number("now")?),
+            generation: generation(row)?,
+            rotated_at: UnixMillis(row.number("rotated_at")?),
+            keyless: row.flag("keyless")?,
+            attempts,
+            idle_expires_at: UnixMillis(row.number("idle_expires_at")?),
+            absolute_expires_at: UnixMillis(row.number("absolute_expires_at")?),
+            revoked: row.optional_number("revoked_at")?.is_some(),
+            user_enabled: row.flag("user_enabled")?,
+        },
+    })
+}
+
+/// Maps what a row holds against the rules to an error that says so.
+pub(super) fn corrupt(what: &'static str) -> StoreError {
+    StoreError::Unexpected(what.into())
+}
+
+fn generation(row: &impl Columns) -> Result<Generation, StoreError> {
+    Generation::new(row.number("generation")?).ok_or_else(|| corrupt("generation"))
+}
