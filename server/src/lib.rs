@@ -4,6 +4,7 @@
 //! - [`ports`]: what the server asks of a database; [`store`]: databases that do it.
 //! - [`auth`]: log in, refresh, log out, let through; [`routes`]: the same over HTTP.
 //! - [`pepper`], [`keys`], [`password`], [`random`]: secrets and what is made of them.
+//! - [`sweep`]: deletes sessions that have been over for long.
 //! - [`startup`]: builds and runs a server from a [`config`]; [`demo`]: its two well-known users.
 //! - [`cli`], [`commands`], [`telemetry`]: the program around it.
 //!
@@ -23,4 +24,5 @@ pub mod random;
 pub mod routes;
 pub mod startup;
 pub mod store;
+pub mod sweep;
 pub mod telemetry;

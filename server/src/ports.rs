@@ -219,9 +219,32 @@ pub trait KeyStore: Send + Sync {
     async fn add_first_signing_key(&self, key: &SealedKey) -> Result<(), StoreError>;
 }
 
+/// One step of a walk through all sessions, few enough that nobody waits for it.
+#[derive(Clone, Copy, Debug)]
+pub struct Sweep {
+    /// Where the last step ended; none at the start.
+    pub after: Option<SessionId>,
+    /// How many sessions to look at, at most.
+    pub look_at: u32,
+    /// How long a session is kept after its end.
+    pub keep: Duration,
+}
+
+/// What a step of that walk did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Swept {
+    /// How many sessions were deleted.
+    pub deleted: usize,
+    /// Where the next step begins; none when all were looked at.
+    pub next: Option<SessionId>,
+}
+
 /// All that a database does for the server.
 #[async_trait]
 pub trait Store: SessionStore + UserStore + KeyStore + fmt::Debug {
+    /// Looks at the next few sessions in the order of their ids, and deletes those that have been over for long.
+    async fn sweep(&self, sweep: Sweep) -> Result<Swept, StoreError>;
+
     /// Finishes what is under way and lets the database go.
     async fn close(&self);
 }

@@ -21,6 +21,7 @@ use crate::ports::{Store, StoreError};
 use crate::routes;
 use crate::routes::AllowedOrigins;
 use crate::store::{self, Missing, OpenError};
+use crate::sweep::{Pace, Sweeper};
 
 /// How long a client may take to send the head of a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -149,7 +150,9 @@ impl Application {
         .shutdown_timeout(STOP_TIMEOUT_SECONDS)
         .shutdown_signal(stop)
         .listen(listener)?;
+        let sweeper = Sweeper::start(Arc::clone(&store), Pace::default());
         let result = server.run().await;
+        sweeper.stop().await;
         store.close().await;
         result
     }

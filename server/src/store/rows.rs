@@ -1,6 +1,6 @@
 //! What rows of any database say, read by the names of their columns.
 
-use crate::domain::{AttemptHash, Generation, SessionState, UnixMillis, UserId};
+use crate::domain::{AttemptHash, Generation, SessionId, SessionState, UnixMillis, UserId};
 use crate::ports::{LiveSession, PepperId, SessionRow, StoreError};
 
 /// A row whose columns are read by name.
@@ -71,6 +71,19 @@ pub(super) fn session_row(row: &impl Columns) -> Result<SessionRow, StoreError> 
             user_enabled: row.flag("user_enabled")?,
         },
     })
+}
+
+/// Reads what one step of a sweep looked at: the last session, if any, and whether any of them is to be deleted.
+pub(super) fn swept_so_far(rows: &[impl Columns]) -> Result<(Option<SessionId>, bool), StoreError> {
+    let Some(last) = rows.last() else {
+        return Ok((None, false));
+    };
+    let id = last.bytes("id")?.try_into().map_err(|_| corrupt("session id"))?;
+    let mut any_over = false;
+    for row in rows {
+        any_over |= row.flag("over")?;
+    }
+    Ok((Some(SessionId(id)), any_over))
 }
 
 /// Maps what a row holds against the rules to an error that says so.

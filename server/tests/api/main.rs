@@ -18,5 +18,6 @@ mod protected;
 mod races;
 mod refresh;
 mod store_contract;
+mod sweep;
 mod users;
 mod wire;

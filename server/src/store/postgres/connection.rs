@@ -1,7 +1,8 @@
 //! Connections: how they are made, and what happens when one breaks.
 
 use std::io;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use sqlx::Connection as _;
 use sqlx::Postgres;
@@ -38,21 +39,36 @@ const SET_UP: &str = "SELECT set_config('default_transaction_isolation', 'read c
     set_config('lock_timeout', '5s', false),
     set_config('idle_in_transaction_session_timeout', '10s', false)";
 
-/// A migration may take its time, and waits for that of another server.
+/// A migration may take its time, and waits for that of another server. That a table is there already is no news.
 const SET_UP_MIGRATION: &str = "SELECT set_config('statement_timeout', '0', false),
-    set_config('lock_timeout', '60s', false)";
+    set_config('lock_timeout', '60s', false),
+    set_config('client_min_messages', 'warning', false)";
+
+/// When a connection was last found broken: those that lay idle since before then are likely to be broken as well.
+#[derive(Clone, Debug, Default)]
+pub(super) struct LastLoss(Arc<Mutex<Option<Instant>>>);
+
+impl LastLoss {
+    fn note(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    fn was_within(&self, time: Duration) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|loss| loss.elapsed() <= time)
+    }
+}
 
 /// Returns what a pool of this store is like.
-pub(super) fn pool() -> PgPoolOptions {
+pub(super) fn pool(last_loss: LastLoss) -> PgPoolOptions {
     PgPoolOptions::new()
         .max_connections(CONNECTIONS)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .idle_timeout(IDLE_TIMEOUT)
         .max_lifetime(LONGEST_LIFE)
         .test_before_acquire(false)
-        .before_acquire(|connection, metadata| {
+        .before_acquire(move |connection, metadata| {
+            let trusted = metadata.idle_for < TRUSTED_IDLE && !last_loss.was_within(metadata.idle_for);
             Box::pin(async move {
-                let trusted = metadata.idle_for < TRUSTED_IDLE;
                 Ok(trusted || timeout(ACQUIRE_TIMEOUT, connection.ping()).await.is_ok_and(|answer| answer.is_ok()))
             })
         })
@@ -107,6 +123,7 @@ impl PostgresStore {
             Err(_) => Err(sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, "no answer in time"))),
         };
         if result.as_ref().is_err_and(|error| trouble(error) == Trouble::Lost) {
+            self.last_loss.note();
             drop(connection.detach());
         }
         result

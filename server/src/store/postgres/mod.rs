@@ -13,6 +13,7 @@ mod connection;
 mod errors;
 mod keys;
 mod sessions;
+mod sweep;
 mod users;
 
 use async_trait::async_trait;
@@ -20,8 +21,9 @@ use sqlx::SqlSafeStr as _;
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::postgres::{PgConnection, PgPool};
 
+use self::connection::LastLoss;
 use super::{DatabaseUrl, OpenError, PostgresUrl};
-use crate::ports::Store;
+use crate::ports::{Store, StoreError, Sweep, Swept};
 
 /// The database's clock in milliseconds; the same all through one statement.
 macro_rules! now {
@@ -36,25 +38,32 @@ use now;
 pub struct PostgresStore {
     /// Connections, made when they are needed and replaced when they break.
     pool: PgPool,
+    /// Tells the pool which of its connections to try before they are used.
+    last_loss: LastLoss,
 }
 
 impl PostgresStore {
     /// Connects to the database and brings its tables up to date.
     pub async fn open(url: &PostgresUrl) -> Result<Self, OpenError> {
         let failed = |source| OpenError::Database { database: DatabaseUrl::Postgres(url.clone()), source };
-        let pool = connection::pool().connect_with(url.options()).await.map_err(failed)?;
+        let last_loss = LastLoss::default();
+        let pool = connection::pool(last_loss.clone()).connect_with(url.options()).await.map_err(failed)?;
         // Not given back to the pool: its settings are those of a migration, and it holds a lock until it is closed.
         let mut connection = pool.acquire().await.map_err(failed)?.detach();
         connection::prepare_for_migration(&mut connection).await.map_err(failed)?;
         let migrated = migrate(&mut connection, url).await;
         let _ = sqlx::Connection::close(connection).await;
         migrated?;
-        Ok(Self { pool })
+        Ok(Self { pool, last_loss })
     }
 }
 
 #[async_trait]
 impl Store for PostgresStore {
+    async fn sweep(&self, sweep: Sweep) -> Result<Swept, StoreError> {
+        sweep::sweep(self, sweep).await
+    }
+
     /// Waits for what is under way and closes all connections.
     async fn close(&self) {
         self.pool.close().await;

@@ -8,6 +8,7 @@
 
 mod keys;
 mod sessions;
+mod sweep;
 mod users;
 mod writer;
 
@@ -24,7 +25,7 @@ use tokio::time::sleep;
 
 use self::writer::Writer;
 use super::{DatabaseUrl, Missing, OpenError};
-use crate::ports::{Store, StoreError};
+use crate::ports::{Store, StoreError, Sweep, Swept};
 
 /// The database's clock in milliseconds; the same all through one statement.
 macro_rules! now {
@@ -75,6 +76,10 @@ impl SqliteStore {
 
 #[async_trait]
 impl Store for SqliteStore {
+    async fn sweep(&self, sweep: Sweep) -> Result<Swept, StoreError> {
+        sweep::sweep(self, sweep).await
+    }
+
     /// Writes what waits to be written and closes all connections, which folds the write-ahead log into the file.
     async fn close(&self) {
         self.changes.close().await;
