@@ -138,6 +138,22 @@ impl TestApp {
         Self::start(self.config.clone(), self.reach.clone()).await
     }
 
+    /// Starts a second server that reaches the same database by another URL.
+    #[cfg(unix)]
+    pub(crate) async fn sibling_through(&self, url: &str) -> TestApp {
+        let config = Config { database: crate::postgres::database_url(url), ..self.config.clone() };
+        Self::start(config, self.reach.clone()).await
+    }
+
+    /// Returns the URL of the database, for tests that are about PostgreSQL.
+    #[cfg(unix)]
+    pub(crate) fn url(&self) -> String {
+        match &self.reach {
+            Reach::Server(url) => url.clone(),
+            Reach::File(_) => panic!("no server"),
+        }
+    }
+
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.client.request(method, format!("http://{}{path}", self.address))
     }

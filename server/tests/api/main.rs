@@ -6,15 +6,22 @@
 
 mod away;
 mod cors;
+#[cfg(unix)]
+mod crashes;
+mod expiry;
 mod helpers;
 mod logout;
 #[cfg(unix)]
 mod postgres;
 #[cfg(unix)]
+mod postgres_store;
+#[cfg(unix)]
 mod process;
 #[cfg(unix)]
 mod program;
 mod protected;
+#[cfg(unix)]
+mod proxy;
 mod races;
 mod refresh;
 mod store_contract;

@@ -9,7 +9,14 @@ use reqwest::Client;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
+use crate::helpers::{Backend, on_both_stores};
 use crate::program::{Place, Program, names, refused};
+
+on_both_stores!(
+    users_are_managed_beside_a_running_server,
+    sessions_outlive_the_server,
+    a_database_is_brought_up_to_date_and_a_newer_one_refused,
+);
 
 const ANY_PORT: [&str; 3] = ["serve", "--listen", "127.0.0.1:0"];
 const DEMO: [&str; 4] = ["serve", "--demo", "--listen", "127.0.0.1:0"];
@@ -90,10 +97,9 @@ fn an_idle_connection_does_not_hold_up_the_stop() {
     drop(connection);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn users_are_managed_beside_a_running_server() {
+async fn users_are_managed_beside_a_running_server(backend: Backend) {
     let place = Place::new();
-    let database = place.database("a.db");
+    let database = place.database_on(backend).await;
     let mut command = place.command(&ANY_PORT);
     command.env("AUTHCLI_SERVER_DATABASE", &database);
     let server = Program::start(command);
@@ -130,10 +136,9 @@ async fn users_are_managed_beside_a_running_server() {
     assert!(ended.stderr.contains("authcli-server user add NAME --password-stdin"), "{}", ended.stderr);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sessions_outlive_the_server() {
+async fn sessions_outlive_the_server(backend: Backend) {
     let place = Place::new();
-    let database = place.database("a.db");
+    let database = place.database_on(backend).await;
     let start = || {
         let mut command = place.command(&DEMO);
         command.args(["--database", &database, "--access-ttl", "1h"]);
@@ -147,6 +152,42 @@ async fn sessions_outlive_the_server() {
     let protected = protected.bearer_auth(pair["accessToken"].as_str().unwrap());
     assert_eq!(protected.send().await.unwrap().status(), 200);
     assert_eq!(post(&server.url, "/refresh", &pair).await.0, 200);
+}
+
+async fn a_database_is_brought_up_to_date_and_a_newer_one_refused(backend: Backend) {
+    let place = Place::new();
+    let database = place.database_on(backend).await;
+    for _ in 0..2 {
+        let migrated = place.run(&["migrate", "--database", &database]);
+        let stderr = String::from_utf8(migrated.stderr).unwrap();
+        assert!(migrated.status.success() && stderr.contains("is up to date"), "{stderr}");
+    }
+    place
+        .execute(
+            &database,
+            "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+         VALUES (999, 'from the future', true, '', 0)",
+        )
+        .await;
+    for command in [&["migrate"][..], &ANY_PORT[..], &["user", "list"][..]] {
+        let arguments: Vec<&str> = command.iter().chain(&["--database", &database]).copied().collect();
+        let stderr = refused(&place.run(&arguments), 1);
+        assert!(stderr.contains("was made by a newer version of authcli-server"), "{stderr}");
+    }
+}
+
+/// Nobody listens there.
+#[test]
+fn a_database_that_cannot_be_reached_is_named_without_its_password() {
+    let place = Place::new();
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut command = place.command(&["user", "list"]);
+    command.env("AUTHCLI_SERVER_LOG", "trace");
+    command.env("AUTHCLI_SERVER_DATABASE", format!("postgres://anna:canary@{closed}/sessions"));
+    let stderr = String::from_utf8(command.output().unwrap().stderr).unwrap();
+    let sentence = format!("error: could not open the database postgres://anna@{closed}/sessions\n");
+    assert!(stderr.contains(&sentence), "{stderr}");
+    assert!(!stderr.contains("canary"), "{stderr}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -9,7 +9,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions as _, Connection as _};
 use tempfile::TempDir;
+
+use crate::helpers::Backend;
+use crate::postgres::{Cluster, connect};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -34,6 +39,28 @@ impl Place {
     /// Returns the value of `--database` for a file of this name.
     pub(crate) fn database(&self, name: &str) -> String {
         format!("sqlite:{}", self.path(name).display())
+    }
+
+    /// Returns the value of `--database` for a new database of this kind.
+    pub(crate) async fn database_on(&self, backend: Backend) -> String {
+        match backend {
+            Backend::Sqlite => self.database("a.db"),
+            Backend::Postgres => Cluster::shared().database().await,
+        }
+    }
+
+    /// Runs a statement on such a database.
+    pub(crate) async fn execute(&self, database: &str, sql: &'static str) {
+        match database.strip_prefix("sqlite:") {
+            Some(path) => {
+                let mut connection = SqliteConnectOptions::new().filename(path).connect().await.unwrap();
+                sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
+                connection.close().await.unwrap();
+            }
+            None => {
+                sqlx::raw_sql(sql).execute(&mut connect(database).await).await.unwrap();
+            }
+        }
     }
 
     pub(crate) fn command<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Command {
