@@ -146,16 +146,19 @@ async fn write_batch(
         Ok(connection) => connection,
         Err(error) => return refuse_all(error, waiting, batch),
     };
+    take_more(waiting, &mut batch, LARGEST_BATCH);
+    if batch.len() == 1 {
+        // Alone, a statement is its own transaction, committed in the step after its last row.
+        for Waiting { change, caller, .. } in batch.drain(..) {
+            let _ = caller.send(change.fetch_all(&mut *connection).await.map_err(store_error));
+        }
+        return batch;
+    }
     let transaction = match connection.begin_with("BEGIN IMMEDIATE").await {
         Ok(transaction) => transaction,
         Err(error) => return refuse_all(error, waiting, batch),
     };
-    // Those who came meanwhile.
-    while batch.len() < LARGEST_BATCH
-        && let Ok(more) = waiting.try_recv()
-    {
-        batch.push(more);
-    }
+    take_more(waiting, &mut batch, LARGEST_BATCH);
     let mut answers = Vec::with_capacity(batch.len());
     match commit(transaction, batch.drain(..), &mut answers).await {
         // Whoever has gone does not matter.
@@ -167,6 +170,15 @@ async fn write_batch(
         }
     }
     batch
+}
+
+/// Adds those who came meanwhile, as far as there is room.
+fn take_more(waiting: &mut mpsc::Receiver<Waiting>, batch: &mut Vec<Waiting>, room: usize) {
+    while batch.len() < room
+        && let Ok(more) = waiting.try_recv()
+    {
+        batch.push(more);
+    }
 }
 
 /// Makes all the changes and commits them. Each caller and its answer is added to `answers`, also where those are of no
@@ -214,11 +226,7 @@ fn is_refusal(error: &sqlx::Error) -> bool {
 
 /// The database cannot be written to at all: whoever waits would only wait longer.
 fn refuse_all(error: sqlx::Error, waiting: &mut mpsc::Receiver<Waiting>, mut batch: Vec<Waiting>) -> Vec<Waiting> {
-    while batch.len() < QUEUE + LARGEST_BATCH
-        && let Ok(more) = waiting.try_recv()
-    {
-        batch.push(more);
-    }
+    take_more(waiting, &mut batch, QUEUE + LARGEST_BATCH);
     refuse(error, batch.drain(..).map(|waiting| waiting.caller));
     batch
 }

@@ -139,6 +139,22 @@ async fn a_full_disk_fails_the_batch_and_not_what_comes_after_it() {
 }
 
 #[tokio::test]
+async fn a_change_that_comes_alone_may_fail_as_well() {
+    let world = world().await;
+    let full = "PRAGMA max_page_count = 8";
+    sqlx::query(full).fetch_all(&world.connection).await.unwrap();
+    let large = sqlx::query("INSERT INTO children (id, load) VALUES (1, zeroblob(100000)) RETURNING id");
+    let answer = world.writer.write(large).await;
+    assert!(matches!(answer, Err(StoreError::Unavailable(_))), "{answer:?}");
+    // Looked at by the commit, which comes after the row.
+    assert!(world.writer.write(insert_orphan(2)).await.is_err());
+    assert!(world.writer.write(insert(-1)).await.is_err());
+    assert_eq!(world.children().await, [0; 0]);
+    world.writer.write(insert(3)).await.unwrap();
+    assert_eq!(world.children().await, [3]);
+}
+
+#[tokio::test]
 async fn a_caller_that_goes_away_changes_nothing_for_anybody() {
     let world = world().await;
     let asked = world.ask_at_once((0..MANY).map(insert)).await;
