@@ -181,5 +181,6 @@ fn programs() -> PathBuf {
         .filter(|(_, directory)| directory.join("initdb").is_file())
         .collect();
     versions.sort();
-    versions.pop().expect("PostgreSQL is installed").1
+    assert!(!versions.is_empty(), "PostgreSQL is not installed");
+    versions.remove(versions.len() - 1).1
 }

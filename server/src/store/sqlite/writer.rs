@@ -122,12 +122,11 @@ async fn write_until_closed(
             // An error means that all who could close have gone: the queue ends by itself then.
             Ok(_) = closing.wait_for(|closing| *closing) => None,
         };
-        let taken = match taken {
-            Some(taken) => taken,
-            None => {
-                waiting.close();
-                waiting.recv_many(&mut batch, LARGEST_BATCH).await
-            }
+        let taken = if let Some(taken) = taken {
+            taken
+        } else {
+            waiting.close();
+            waiting.recv_many(&mut batch, LARGEST_BATCH).await
         };
         if taken == 0 {
             return;
