@@ -84,6 +84,9 @@ const END: &str = concat!(
 impl SessionStore for SqliteStore {
     async fn ping(&self) -> Result<(), StoreError> {
         sqlx::query("SELECT 1 FROM sessions LIMIT 1").fetch_optional(&self.readers).await.map_err(store_error)?;
+        if !self.changes.is_alive() {
+            return Err(StoreError::Unavailable("the writer has ended".into()));
+        }
         // Takes the write lock and lets it go: a database that another process keeps locked can only be read.
         let transaction = self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(store_error)?;
         transaction.rollback().await.map_err(store_error)

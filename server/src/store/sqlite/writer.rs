@@ -94,6 +94,11 @@ impl Writer {
         answered.await.map_err(|_| NoTurn::Ended)?
     }
 
+    /// Answers whether somebody takes what is asked for: not after the end, nor after a panic.
+    pub(super) fn is_alive(&self) -> bool {
+        !self.queue.is_closed()
+    }
+
     /// Writes what waits, refuses what comes, and returns when all is answered.
     pub(super) async fn close(&self) {
         self.closing.send_replace(true);

@@ -2,7 +2,9 @@ use sqlx::Row as _;
 use tempfile::TempDir;
 
 use super::*;
+use crate::ports::SessionStore as _;
 use crate::store::sqlite::pool;
+use crate::store::{Missing, SqliteStore};
 
 /// A writer on tables of its own, and the connection that it shares.
 struct World {
@@ -191,6 +193,17 @@ async fn when_all_have_gone_the_task_ends() {
     drop(writer);
     task.await.unwrap();
     connection.close().await;
+}
+
+#[tokio::test]
+async fn a_store_whose_writer_has_ended_is_not_ready() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(&directory.path().join("a.db"), Missing::Create).await.unwrap();
+    store.ping().await.unwrap();
+    let task = store.changes.task.lock().await.take().unwrap();
+    task.abort();
+    assert!(task.await.unwrap_err().is_cancelled());
+    assert!(matches!(store.ping().await, Err(StoreError::Unavailable(_))));
 }
 
 #[tokio::test(start_paused = true)]
