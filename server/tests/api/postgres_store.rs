@@ -1,15 +1,15 @@
 //! What only PostgreSQL can do to us: several servers at once, connections that break, defaults of somebody else.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use authcli_server::domain::{AttemptHash, Generation, KeyId, Lifetimes, SessionId, Username};
-use authcli_server::ports::{NewSession, PasswordHash, PepperId, Reuse, Rotation, SealedKey, Store};
+use authcli_server::ports::{NewSession, PasswordHash, PepperId, Reuse, Rotation, SealedKey, Store, StoreError};
 use authcli_server::store::{self, Missing, OpenError};
 use futures_util::future::join_all;
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Row as _};
 
-use crate::helpers::{Backend, eventually, spawn_app_on, tokens};
+use crate::helpers::{Backend, TestApp, eventually, spawn_app_on, tokens};
 use crate::postgres::{Cluster, connect, database_url};
 use crate::proxy::Proxy;
 
@@ -207,7 +207,58 @@ async fn a_commit_whose_answer_is_lost_counts_once() {
     assert_eq!(app.refresh_status(&next.refresh, None).await, 403);
 }
 
-/// A database that takes connections and never answers.
+/// A network that swallows everything: no connection breaks, and no answer comes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs PostgreSQL: run `make test`"]
+async fn a_database_that_falls_silent_is_unavailable_and_not_for_ever() {
+    let app = spawn_app_on(Backend::Postgres, |_| {}).await;
+    let proxy = Proxy::start(&app.url()).await;
+    let far = app.sibling_through(&proxy.url()).await;
+    let login = far.login().await;
+    let key = Some("an-attempt-of-the-owner");
+    proxy.keep_silent(true);
+    let started = Instant::now();
+    assert_eq!(far.refresh_status(&login.refresh, key).await, 503);
+    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
+    proxy.keep_silent(false);
+    eventually("service", async || far.refresh_status(&login.refresh, key).await == 200).await;
+    assert_eq!(app.db_session::<i64>("generation").await, 1);
+}
+
+/// The database refuses an update with such an error so many times.
+async fn refuse_updates(app: &TestApp, code: &str, times: u32) {
+    let refuse = format!(
+        "DROP SEQUENCE IF EXISTS updates; CREATE SEQUENCE updates;
+         CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+             IF nextval('updates') <= {times} THEN RAISE EXCEPTION 'refused' USING ERRCODE = '{code}'; END IF;
+             RETURN NEW;
+         END $$;
+         CREATE OR REPLACE TRIGGER refuse BEFORE UPDATE ON sessions FOR EACH ROW EXECUTE FUNCTION refuse()"
+    );
+    execute(&mut connect(&app.url()).await, &refuse).await;
+}
+
+#[tokio::test]
+#[ignore = "needs PostgreSQL: run `make test`"]
+async fn a_conflict_is_tried_again_a_full_disk_is_unavailable_and_a_fault_is_a_fault() {
+    let app = spawn_app_on(Backend::Postgres, |_| {}).await;
+    let store = app.store().await;
+    store.open_session(session(&*store, app.config.lifetimes).await).await.unwrap().unwrap();
+    for (presented, code) in (0..).zip(["40001", "40P01"]) {
+        refuse_updates(&app, code, 2).await;
+        assert!(store.rotate(rotation(presented, 1)).await.unwrap().is_some(), "{code}");
+    }
+    for (code, unavailable) in [("53100", true), ("53200", true), ("57014", true), ("22012", false), ("XX000", false)] {
+        refuse_updates(&app, code, 1).await;
+        let error = store.rotate(rotation(2, 1)).await.unwrap_err();
+        assert_eq!(matches!(error, StoreError::Unavailable(_)), unavailable, "{code}: {error:?}");
+        assert_eq!(app.db_value::<i64>("SELECT last_value FROM updates").await, 1, "{code}: once");
+    }
+    refuse_updates(&app, "40001", 99).await;
+    let error = store.rotate(rotation(2, 1)).await.unwrap_err();
+    assert!(matches!(error, StoreError::Unavailable(_)), "{error:?}");
+}
+
 #[tokio::test]
 #[ignore = "needs PostgreSQL: run `make test`"]
 async fn a_row_that_somebody_keeps_locked_is_unavailable_and_not_for_ever() {

@@ -1,7 +1,9 @@
-//! A proxy before PostgreSQL that loses an answer: the database has done what was asked, and nobody hears of it.
+//! A proxy before PostgreSQL that loses an answer, or all of them: the database has done what was asked, and nobody hears
+//! of it.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -13,6 +15,8 @@ pub(crate) struct Proxy {
     database: String,
     /// What the answer to lose holds; none when there is none to lose (any more).
     lose: Arc<Mutex<Option<&'static str>>>,
+    /// Whether no answer is passed on, while all connections stay.
+    silent: Arc<AtomicBool>,
 }
 
 impl Proxy {
@@ -24,21 +28,27 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let lose = Arc::new(Mutex::new(None));
+        let silent = Arc::new(AtomicBool::new(false));
         tokio::spawn({
-            let lose = Arc::clone(&lose);
+            let (lose, silent) = (Arc::clone(&lose), Arc::clone(&silent));
             async move {
                 while let Ok((client, _)) = listener.accept().await {
                     let server = UnixStream::connect(&socket).await.unwrap();
-                    tokio::spawn(pass_on(client, server, Arc::clone(&lose)));
+                    tokio::spawn(pass_on(client, server, Arc::clone(&lose), Arc::clone(&silent)));
                 }
             }
         });
-        Proxy { address, database: database.to_owned(), lose }
+        Proxy { address, database: database.to_owned(), lose, silent }
     }
 
     /// Returns the database's URL through this proxy.
     pub(crate) fn url(&self) -> String {
         format!("postgres://postgres@{}/{}?sslmode=disable", self.address, self.database)
+    }
+
+    /// Passes on no answer, or passes them on again.
+    pub(crate) fn keep_silent(&self, silent: bool) {
+        self.silent.store(silent, Ordering::SeqCst);
     }
 
     /// Breaks the connection instead of passing on the next answer that holds `text`.
@@ -52,7 +62,12 @@ impl Proxy {
     }
 }
 
-async fn pass_on(client: TcpStream, server: UnixStream, lose: Arc<Mutex<Option<&'static str>>>) {
+async fn pass_on(
+    client: TcpStream,
+    server: UnixStream,
+    lose: Arc<Mutex<Option<&'static str>>>,
+    silent: Arc<AtomicBool>,
+) {
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
     let asked = async {
@@ -61,6 +76,9 @@ async fn pass_on(client: TcpStream, server: UnixStream, lose: Arc<Mutex<Option<&
     let answered = async {
         let mut buffer = vec![0; 64 * 1024];
         while let Ok(length @ 1..) = from_server.read(&mut buffer).await {
+            if silent.load(Ordering::SeqCst) {
+                continue;
+            }
             let answer = &buffer[..length];
             {
                 let mut lose = lose.lock().unwrap();
