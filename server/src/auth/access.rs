@@ -20,12 +20,11 @@ impl Auth {
     /// Forgeries are refused without a look at the database. A database that is away is an internal error, never a refusal:
     /// the client would throw away a good session.
     pub async fn authorize(&self, token: &str) -> Result<UserId, AccessError> {
-        let claims = self.keys.verifying.verify(token).map_err(|_| AccessError::Refused)?;
-        let id = claims.session().map_err(|_| AccessError::Refused)?;
-        let row = self.store.session(id).await.map_err(InternalError::from)?;
+        let token = self.keys.verifying.verify(token).map_err(|_| AccessError::Refused)?;
+        let row = self.store.session(token.session).await.map_err(InternalError::from)?;
         let row = row.ok_or(AccessError::Refused)?;
-        claims.check_expiry(row.state.now).map_err(|_| AccessError::Refused)?;
-        if row.state.ended().is_some() || row.user_id != claims.user_id() {
+        token.check_expiry(row.state.now).map_err(|_| AccessError::Refused)?;
+        if row.state.ended().is_some() || row.user_id != token.user_id {
             return Err(AccessError::Refused);
         }
         Ok(row.user_id)

@@ -11,7 +11,9 @@ mod refresh_token;
 mod rotation;
 mod user;
 
-pub use access_token::{AccessClaims, AccessTokenError, KeyId, MAX_ACCESS_TOKEN_BYTES, SigningKey, VerifyingKeys};
+pub use access_token::{
+    AccessClaims, AccessTokenError, KeyId, MAX_ACCESS_TOKEN_BYTES, SigningKey, VerifiedToken, VerifyingKeys,
+};
 pub use attempt_key::{AttemptHash, AttemptKey};
 pub use bearer::{Credentials, parse_authorization};
 pub(crate) use lifetimes::whole_millis;
