@@ -2,21 +2,25 @@
 //!
 //! The newest key signs, all of them verify. They are read once, at the start.
 
+mod verified;
+
 use aws_lc_rs::error::{KeyRejected, Unspecified};
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 
-use crate::domain::{KeyId, SigningKey, VerifyingKeys};
+use self::verified::{TokenDigest, VerifiedTokens};
+use crate::domain::{AccessTokenError, KeyId, MAX_ACCESS_TOKEN_BYTES, SigningKey, VerifiedToken, VerifyingKeys};
 use crate::pepper::Pepper;
 use crate::ports::{KeyStore, SealedKey, StoreError};
 use crate::random;
 
 /// What signs and verifies access tokens.
-#[derive(Debug)]
 pub struct TokenKeys {
     /// Signs new ones.
     pub signing: SigningKey,
     /// Verify those that clients bring.
-    pub verifying: VerifyingKeys,
+    verifying: VerifyingKeys,
+    /// What they have verified.
+    verified: VerifiedTokens,
 }
 
 /// Why there are no keys to work with.
@@ -52,7 +56,21 @@ impl TokenKeys {
             newest.get_or_insert_with(|| SigningKey::from_pkcs8(key.id.clone(), &pkcs8));
         }
         let signing = newest.ok_or(KeyError::Generation(Unspecified))?;
-        Ok(Self { signing, verifying })
+        Ok(Self { signing, verifying, verified: VerifiedTokens::new() })
+    }
+
+    /// Returns what a genuine token says. Its expiry is still to be checked.
+    pub fn verify(&self, token: &str) -> Result<VerifiedToken, AccessTokenError> {
+        if token.len() > MAX_ACCESS_TOKEN_BYTES {
+            return Err(AccessTokenError::TooLong);
+        }
+        let digest = TokenDigest::of(token);
+        if let Some(verified) = self.verified.get(&digest) {
+            return Ok(verified);
+        }
+        let verified = self.verifying.verify(token)?;
+        self.verified.insert(digest, verified);
+        Ok(verified)
     }
 }
 

@@ -113,7 +113,7 @@ impl Application {
         let pepper = Pepper::load(&config.pepper, &store).await?;
         let keys = TokenKeys::load(&pepper, &store).await?;
         let has_users = !store.users().await?.is_empty();
-        let auth = Auth { store: Arc::new(store.clone()), pepper, keys, passwords, lifetimes: config.lifetimes };
+        let auth = Auth::new(Arc::new(store.clone()), pepper, keys, passwords, config.lifetimes);
         Ok(Self { listener, address, auth: Data::new(auth), origins: Data::new(config.origins), store, has_users })
     }
 

@@ -1,7 +1,18 @@
 //! Access: a token for the user that it speaks for.
 
+use std::sync::Arc;
+
 use super::{Auth, InternalError};
-use crate::domain::UserId;
+use crate::domain::{SessionId, UserId};
+
+/// Who calls, by a genuine access token of a live session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// The user.
+    pub user_id: UserId,
+    /// The session that the token was made in.
+    pub session: SessionId,
+}
 
 /// Why a call was not let through.
 #[derive(Debug, thiserror::Error)]
@@ -15,18 +26,21 @@ pub enum AccessError {
 }
 
 impl Auth {
-    /// Returns the user of a genuine access token, if its session is still live.
+    /// Returns who brings a genuine access token, if its session still lives.
     ///
     /// Forgeries are refused without a look at the database. A database that is away is an internal error, never a refusal:
     /// the client would throw away a good session.
-    pub async fn authorize(&self, token: &str) -> Result<UserId, AccessError> {
-        let token = self.keys.verifying.verify(token).map_err(|_| AccessError::Refused)?;
-        let row = self.store.session(token.session).await.map_err(InternalError::from)?;
-        let row = row.ok_or(AccessError::Refused)?;
-        token.check_expiry(row.state.now).map_err(|_| AccessError::Refused)?;
-        if row.state.ended().is_some() || row.user_id != token.user_id {
+    pub async fn authorize(&self, token: &str) -> Result<Caller, AccessError> {
+        let token = self.keys.verify(token).map_err(|_| AccessError::Refused)?;
+        let read = || {
+            let store = Arc::clone(&self.store);
+            async move { store.session(token.session).await }
+        };
+        let reading = self.verdicts.reading(token.session, read).await.map_err(InternalError::from)?;
+        if reading.user() != Some(token.user_id) {
             return Err(AccessError::Refused);
         }
-        Ok(row.user_id)
+        token.check_expiry(reading.now()).map_err(|_| AccessError::Refused)?;
+        Ok(Caller { user_id: token.user_id, session: token.session })
     }
 }

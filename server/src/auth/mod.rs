@@ -6,6 +6,7 @@ mod access;
 mod login;
 mod logout;
 mod refresh;
+mod verdicts;
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,11 +14,12 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-pub use access::AccessError;
+pub use access::{AccessError, Caller};
 pub use login::LoginError;
 pub use logout::LogoutOutcome;
 pub use refresh::RefreshError;
 
+use self::verdicts::Verdicts;
 use crate::domain::{AccessClaims, Lifetimes, RefreshToken, SessionId, SessionKey};
 use crate::keys::TokenKeys;
 use crate::password::Passwords;
@@ -37,6 +39,8 @@ pub struct Auth {
     pub passwords: Passwords,
     /// How long things live.
     pub lifetimes: Lifetimes,
+    /// What is known of sessions that were asked for of late. Forgotten by whatever ends one of them.
+    verdicts: Verdicts,
 }
 
 /// What a login or a refresh answers.
@@ -70,6 +74,17 @@ pub enum InternalError {
 }
 
 impl Auth {
+    /// Puts the parts together.
+    pub fn new(
+        store: Arc<dyn SessionStore>,
+        pepper: Pepper,
+        keys: TokenKeys,
+        passwords: Passwords,
+        lifetimes: Lifetimes,
+    ) -> Self {
+        Self { store, pepper, keys, passwords, lifetimes, verdicts: Verdicts::new() }
+    }
+
     /// Makes the pair of tokens for the newest state of a session.
     fn token_pair(&self, id: SessionId, key: &SessionKey, session: LiveSession) -> Result<TokenPair, InternalError> {
         let LiveSession { user_id, generation, now, idle_expires_at } = session;

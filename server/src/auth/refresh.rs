@@ -66,7 +66,9 @@ impl Auth {
                 }
                 RotationDecision::Reuse => {
                     let reuse = Reuse { session: id, presented: token.generation, attempt, repeat_window: window };
-                    if self.store.revoke_reused(reuse).await.map_err(InternalError::from)? {
+                    let revoked = self.store.revoke_reused(reuse).await;
+                    self.verdicts.forget(id);
+                    if revoked.map_err(InternalError::from)? {
                         warn!(session = %id, user_id = %row.user_id, "refresh token reuse: session revoked");
                     }
                     return Err(RefreshError::Refused);

@@ -6,7 +6,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
 
 use super::ApiError;
-use crate::auth::{AccessError, Auth};
+use crate::auth::{AccessError, Auth, Caller};
 use crate::domain::{Credentials, UserId, parse_authorization};
 
 #[derive(Serialize)]
@@ -25,7 +25,9 @@ pub(super) async fn protected(auth: Data<Auth>, request: HttpRequest) -> Result<
         Credentials::Bearer(token) => token,
     };
     match auth.authorize(token).await {
-        Ok(user_id) => Ok(HttpResponse::Ok().json(ProtectedBody { message: "Protected resource", user_id })),
+        Ok(Caller { user_id, .. }) => {
+            Ok(HttpResponse::Ok().json(ProtectedBody { message: "Protected resource", user_id }))
+        }
         Err(AccessError::Refused) => Err(ApiError::InvalidAccessToken),
         Err(AccessError::Internal(error)) => Err(error.into()),
     }

@@ -71,13 +71,8 @@ async fn it_is_503_until_the_database_is_back() {
     let pepper = Pepper::load(&app.config.pepper, &store).await.unwrap();
     let keys = TokenKeys::load(&pepper, &store).await.unwrap();
     let away = Arc::new(AtomicBool::new(false));
-    let auth = Auth {
-        store: Arc::new(Unpluggable { store, away: Arc::clone(&away) }),
-        pepper,
-        keys,
-        passwords: Passwords::new(CHEAP).unwrap(),
-        lifetimes: app.config.lifetimes,
-    };
+    let store = Arc::new(Unpluggable { store, away: Arc::clone(&away) });
+    let auth = Auth::new(store, pepper, keys, Passwords::new(CHEAP).unwrap(), app.config.lifetimes);
     let service = test::init_service(App::new().app_data(Data::new(auth)).configure(routes::configure)).await;
 
     let refresh = json!({ "refreshToken": login.refresh });

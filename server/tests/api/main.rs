@@ -15,6 +15,7 @@ mod program;
 mod protected;
 mod races;
 mod refresh;
+mod revocation;
 mod store_contract;
 mod users;
 mod wire;
