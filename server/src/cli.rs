@@ -24,6 +24,9 @@ pub enum Command {
     /// Manage users
     #[command(subcommand)]
     User(UserCommand),
+    /// Manage the keys that sign access tokens
+    #[command(subcommand)]
+    Keys(KeysCommand),
     /// Bring the database up to date, making it if need be
     Migrate(DatabaseArgs),
 }
@@ -82,6 +85,28 @@ pub enum UserCommand {
     Remove(UserArgs),
     /// Set a user's password and end its sessions
     Password(UserPasswordArgs),
+}
+
+/// What to do with keys
+#[derive(Debug, Subcommand)]
+pub enum KeysCommand {
+    /// List the keys and what each of them does
+    List(DatabaseArgs),
+    /// Announce a new key, which relieves the present one ten minutes later; nobody notices
+    Rotate(KeysRotateArgs),
+}
+
+/// How to rotate keys
+#[derive(Debug, Args)]
+pub struct KeysRotateArgs {
+    /// Replace all keys at once, because one may be known to others: access tokens are refused within seconds, and
+    /// clients refresh
+    #[arg(long, env = "AUTHCLI_SERVER_NOW", value_parser = FalseyValueParser::new())]
+    pub now: bool,
+
+    /// Which database
+    #[command(flatten)]
+    pub database: DatabaseArgs,
 }
 
 /// Which user

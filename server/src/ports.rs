@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::domain::{AttemptHash, Generation, KeyId, Lifetimes, SessionId, SessionState, UnixMillis, UserId, Username};
+use crate::domain::{
+    AttemptHash, Generation, KeyId, KeyTimes, Lifetimes, SessionId, SessionState, UnixMillis, UserId, Username,
+};
 
 /// Why a store did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -203,6 +205,24 @@ pub struct SealedKey {
     pub pepper_id: PepperId,
 }
 
+/// A signing key with its moments.
+#[derive(Clone, Debug)]
+pub struct ScheduledKey {
+    /// The key.
+    pub key: SealedKey,
+    /// When it signs, and for how long its tokens live.
+    pub times: KeyTimes,
+}
+
+/// All signing keys, as they were at one moment.
+#[derive(Clone, Debug)]
+pub struct KeyList {
+    /// The database's clock.
+    pub now: UnixMillis,
+    /// The keys in the order in which they sign.
+    pub keys: Vec<ScheduledKey>,
+}
+
 /// The server's own keys.
 #[async_trait]
 pub trait KeyStore: Send + Sync {
@@ -212,11 +232,23 @@ pub trait KeyStore: Send + Sync {
     /// Binds the database to a pepper unless it is bound; returns the one that it is bound to afterwards.
     async fn bind_pepper(&self, check_value: &[u8]) -> Result<KnownPepper, StoreError>;
 
-    /// Returns all signing keys, the newest first.
-    async fn signing_keys(&self) -> Result<Vec<SealedKey>, StoreError>;
+    /// Returns all signing keys.
+    async fn signing_keys(&self) -> Result<KeyList, StoreError>;
 
-    /// Adds a signing key unless there is one.
+    /// Adds a signing key that signs at once, unless there is one.
     async fn add_first_signing_key(&self, key: &SealedKey) -> Result<(), StoreError>;
+
+    /// Adds a signing key that signs after `announcement`, unless one is announced already; answers whether it did.
+    async fn announce_signing_key(&self, key: &SealedKey, announcement: Duration) -> Result<bool, StoreError>;
+
+    /// Removes all signing keys and adds one that signs at once, in one step.
+    async fn replace_signing_keys(&self, key: &SealedKey) -> Result<(), StoreError>;
+
+    /// Notes that a key may sign tokens that live as long as this, unless longer ones are noted.
+    async fn raise_longest_life(&self, id: &KeyId, life: Duration) -> Result<(), StoreError>;
+
+    /// Removes a signing key; answers whether it was there.
+    async fn remove_signing_key(&self, id: &KeyId) -> Result<bool, StoreError>;
 }
 
 /// All that a database does for the server.

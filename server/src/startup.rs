@@ -14,7 +14,7 @@ use tokio::net::TcpSocket;
 use crate::auth::Auth;
 use crate::config::Config;
 use crate::demo::{self, DemoError};
-use crate::keys::{KeyError, TokenKeys};
+use crate::keys::{KeyError, KeyRing};
 use crate::password::{PasswordError, Passwords};
 use crate::pepper::{Pepper, PepperError};
 use crate::ports::{StoreError, UserStore as _};
@@ -110,8 +110,8 @@ impl Application {
         } else if !address.ip().to_canonical().is_loopback() {
             demo::refuse_known_passwords(&store, &passwords).await?;
         }
-        let pepper = Pepper::load(&config.pepper, &store).await?;
-        let keys = TokenKeys::load(&pepper, &store).await?;
+        let pepper = Arc::new(Pepper::load(&config.pepper, &store).await?);
+        let keys = KeyRing::load(Arc::new(store.clone()), Arc::clone(&pepper), config.lifetimes.access).await?;
         let has_users = !store.users().await?.is_empty();
         let auth = Auth::new(Arc::new(store.clone()), pepper, keys, passwords, config.lifetimes);
         Ok(Self { listener, address, auth: Data::new(auth), origins: Data::new(config.origins), store, has_users })
@@ -135,6 +135,7 @@ impl Application {
     /// Serves until `stop` is done, then lets requests that are under way finish and closes the database.
     pub async fn run_until_stopped(self, stop: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
         let Self { listener, auth, origins, store, .. } = self;
+        let keeper = auth.clone();
         let server = HttpServer::new(move || {
             App::new()
                 .app_data(auth.clone())
@@ -149,7 +150,11 @@ impl Application {
         .shutdown_timeout(STOP_TIMEOUT_SECONDS)
         .shutdown_signal(stop)
         .listen(listener)?;
-        let result = server.run().await;
+        // Dropped with the server: nothing else ends it.
+        let result = tokio::select! {
+            result = server.run() => result,
+            () = keeper.keys.keep_current() => Ok(()),
+        };
         store.close().await;
         result
     }

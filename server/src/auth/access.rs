@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{Auth, InternalError};
 use crate::domain::{SessionId, UserId};
+use crate::keys::VerifyError;
 
 /// Who calls, by a genuine access token of a live session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,10 +29,14 @@ pub enum AccessError {
 impl Auth {
     /// Returns who brings a genuine access token, if its session still lives.
     ///
-    /// Forgeries are refused without a look at the database. A database that is away is an internal error, never a refusal:
+    /// Forgeries are refused without a look at the database, but for one a second that names an unknown key. A database that is away is an internal error, never a refusal:
     /// the client would throw away a good session.
     pub async fn authorize(&self, token: &str) -> Result<Caller, AccessError> {
-        let token = self.keys.verify(token).map_err(|_| AccessError::Refused)?;
+        let token = match self.keys.verify(token).await {
+            Ok(token) => token,
+            Err(VerifyError::Refused(_)) => return Err(AccessError::Refused),
+            Err(VerifyError::Keys(error)) => return Err(InternalError::from(error).into()),
+        };
         let read = || {
             let store = Arc::clone(&self.store);
             async move { store.session(token.session).await }

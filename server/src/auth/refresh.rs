@@ -51,14 +51,14 @@ impl Auth {
                         if token.generation > row.state.generation {
                             warn!(session = %id, "a refresh token is ahead of the database, which must have lost its last moments");
                         }
-                        return Ok(self.token_pair(id, &key, rotated)?);
+                        return Ok(self.token_pair(id, &key, rotated).await?);
                     }
                     debug!(session = %id, "the session changed before it was rotated");
                 }
                 RotationDecision::SameSuccessor => {
                     debug!(session = %id, "the same successor is answered again");
                     let session = newest(&row);
-                    return Ok(self.token_pair(id, &key, session)?);
+                    return Ok(self.token_pair(id, &key, session).await?);
                 }
                 RotationDecision::LateDuplicate => {
                     info!(session = %id, "a refresh that was answered before has arrived once more");

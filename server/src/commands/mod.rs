@@ -2,13 +2,14 @@
 
 mod context;
 mod error;
+mod keys;
 mod migrate;
 mod serve;
 mod user;
 
 pub use error::CommandError;
 
-use crate::cli::{Command, UserCommand};
+use crate::cli::{Command, KeysCommand, UserCommand};
 
 /// Runs a command to its end.
 pub async fn run(command: Command) -> Result<(), CommandError> {
@@ -18,6 +19,8 @@ pub async fn run(command: Command) -> Result<(), CommandError> {
         Command::User(UserCommand::List(args)) => user::list(args).await,
         Command::User(UserCommand::Remove(args)) => user::remove(args).await,
         Command::User(UserCommand::Password(args)) => user::password(args).await,
+        Command::Keys(KeysCommand::List(args)) => keys::list(args).await,
+        Command::Keys(KeysCommand::Rotate(args)) => keys::rotate(args).await,
         Command::Migrate(args) => migrate::migrate(args).await,
     }
 }

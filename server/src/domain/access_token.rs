@@ -110,6 +110,7 @@ impl TryFrom<AccessClaims> for VerifiedToken {
 }
 
 /// The key that new tokens are signed with.
+#[derive(Clone)]
 pub struct SigningKey {
     id: KeyId,
     key: EncodingKey,
@@ -119,6 +120,11 @@ impl SigningKey {
     /// Returns the signing key in this PKCS #8 document.
     pub fn from_pkcs8(id: KeyId, pkcs8: &[u8]) -> Self {
         Self { id, key: EncodingKey::from_ed_der(pkcs8) }
+    }
+
+    /// Returns its name.
+    pub fn id(&self) -> &KeyId {
+        &self.id
     }
 
     /// Returns the signed token.
@@ -137,7 +143,7 @@ impl fmt::Debug for SigningKey {
 }
 
 /// The public keys whose tokens are accepted, by name.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct VerifyingKeys(HashMap<KeyId, DecodingKey>);
 
 impl VerifyingKeys {

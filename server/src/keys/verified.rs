@@ -28,11 +28,13 @@ impl TokenDigest {
 /// The genuine tokens of late.
 pub(super) struct VerifiedTokens(Cache<TokenDigest, VerifiedToken>);
 
-impl VerifiedTokens {
-    pub(super) fn new() -> Self {
+impl Default for VerifiedTokens {
+    fn default() -> Self {
         Self(Cache::new(CAPACITY))
     }
+}
 
+impl VerifiedTokens {
     pub(super) fn get(&self, digest: &TokenDigest) -> Option<VerifiedToken> {
         self.0.get(digest)
     }

@@ -7,6 +7,7 @@ mod body;
 mod cors;
 mod error;
 mod health;
+mod jwks;
 mod login;
 mod logout;
 mod protected;
@@ -34,6 +35,7 @@ pub fn configure(config: &mut ServiceConfig) {
                 .route(web::head().to(protected::protected))
                 .default_service(web::to(|| error::method_not_allowed("GET, HEAD"))),
         )
+        .service(read_only("/.well-known/jwks.json", || web::to(jwks::jwks)))
         .service(read_only("/healthz", || web::to(health::healthz)))
         .service(read_only("/readyz", || web::to(health::readyz)))
         .default_service(web::to(error::not_found));

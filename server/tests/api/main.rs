@@ -7,6 +7,7 @@
 mod away;
 mod cors;
 mod helpers;
+mod keys;
 mod logout;
 #[cfg(unix)]
 mod process;
