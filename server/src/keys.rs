@@ -32,7 +32,7 @@ use crate::ports::{KeyList, KeyStore, SealedKey, StoreError};
 use crate::random;
 
 /// How often the list is read again.
-pub const RELOAD_PERIOD: Duration = Duration::from_secs(5);
+pub const RELOAD_PERIOD: Duration = Duration::from_secs(2);
 /// How long a list is waited for.
 const PATIENCE: Duration = Duration::from_secs(4);
 /// How soon after a reading a token of an unknown key may cause another one: forgers must not keep the database busy.

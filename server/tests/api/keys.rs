@@ -36,24 +36,24 @@ async fn s6_the_public_keys_are_for_everybody_to_read_and_to_keep_a_while() {
 }
 
 #[cfg(unix)]
-mod rotation {
+pub(crate) mod rotation {
     use super::*;
     use crate::program::{Place, Program, refused};
 
-    struct World {
+    pub(crate) struct World {
         place: Place,
         database: String,
         server: Program,
     }
 
     /// A key as it was last seen, and a token that it signed.
-    struct Signed {
-        kid: String,
-        access: String,
+    pub(crate) struct Signed {
+        pub(crate) kid: String,
+        pub(crate) access: String,
     }
 
     impl World {
-        fn start() -> World {
+        pub(crate) fn start() -> World {
             let place = Place::new();
             let database = place.database("a.db");
             let mut command = place.command(&["serve", "--demo", "--listen", "127.0.0.1:0", "--access-ttl", "15m"]);
@@ -62,7 +62,11 @@ mod rotation {
             World { place, database, server }
         }
 
-        fn keys(&self, arguments: &[&str]) -> std::process::Output {
+        pub(crate) fn url(&self) -> &str {
+            &self.server.url
+        }
+
+        pub(crate) fn keys(&self, arguments: &[&str]) -> std::process::Output {
             let arguments: Vec<&str> =
                 ["keys"].iter().chain(arguments).chain(&["--database", &self.database]).copied().collect();
             self.place.run(&arguments)
@@ -75,7 +79,7 @@ mod rotation {
             String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
         }
 
-        async fn login(&self) -> Signed {
+        pub(crate) async fn login(&self) -> Signed {
             let body = json!({ "username": "admin", "password": "123456" });
             let request = client().post(format!("{}/login", self.server.url)).json(&body);
             let pair: Value = request.send().await.unwrap().json().await.unwrap();
@@ -83,19 +87,19 @@ mod rotation {
             Signed { kid: jsonwebtoken::decode_header(&access).unwrap().kid.unwrap(), access }
         }
 
-        async fn protected(&self, access: &str) -> u16 {
+        pub(crate) async fn protected(&self, access: &str) -> u16 {
             let request = client().get(format!("{}/protected", self.server.url)).bearer_auth(access);
             request.send().await.unwrap().status().as_u16()
         }
 
-        async fn published(&self) -> HashSet<String> {
+        pub(crate) async fn published(&self) -> HashSet<String> {
             let url = format!("{}/.well-known/jwks.json", self.server.url);
             let jwks: Value = client().get(url).send().await.unwrap().json().await.unwrap();
             jwks["keys"].as_array().unwrap().iter().map(|key| key["kid"].as_str().unwrap().to_owned()).collect()
         }
 
         /// Lets everything that the keys have planned be so much nearer.
-        async fn pass_minutes(&self, minutes: u32) {
+        pub(crate) async fn pass_minutes(&self, minutes: u32) {
             let millis = minutes * 60_000;
             execute(&self.place.path("a.db"), &format!("UPDATE signing_keys SET signs_from = signs_from - {millis}"))
                 .await;

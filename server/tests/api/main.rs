@@ -7,6 +7,8 @@
 mod away;
 mod cors;
 mod helpers;
+#[cfg(unix)]
+mod jose;
 mod keys;
 mod logout;
 #[cfg(unix)]
