@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use clap::builder::{FalseyValueParser, NonEmptyStringValueParser};
 use clap::{Args, Parser, Subcommand};
-use jiff::{Span, SpanRelativeTo};
+use jiff::{Span, SpanRelativeTo, Timestamp};
+
+use crate::domain::SessionId;
 
 /// A small dual-token server: short access tokens, rotating refresh tokens
 #[derive(Debug, Parser)]
@@ -27,6 +29,9 @@ pub enum Command {
     /// Manage the keys that sign access tokens
     #[command(subcommand)]
     Keys(KeysCommand),
+    /// Manage sessions
+    #[command(subcommand)]
+    Sessions(SessionsCommand),
     /// Bring the database up to date, making it if need be
     Migrate(DatabaseArgs),
 }
@@ -107,6 +112,46 @@ pub struct KeysRotateArgs {
     /// Which database
     #[command(flatten)]
     pub database: DatabaseArgs,
+}
+
+/// What to do with sessions
+#[derive(Debug, Subcommand)]
+pub enum SessionsCommand {
+    /// Revoke sessions: their refresh tokens are refused at once, their access tokens within five seconds
+    Revoke(SessionsRevokeArgs),
+}
+
+/// Which sessions to revoke
+#[derive(Debug, Args)]
+pub struct SessionsRevokeArgs {
+    /// Which of them
+    #[command(flatten)]
+    pub selection: SelectionArgs,
+
+    /// Which database
+    #[command(flatten)]
+    pub database: DatabaseArgs,
+}
+
+/// Which sessions; of several conditions all must hold
+#[derive(Debug, Args)]
+#[group(required = true, multiple = true)]
+pub struct SelectionArgs {
+    /// Those of this user
+    #[arg(long, value_name = "NAME", env = "AUTHCLI_SERVER_USER")]
+    pub user: Option<String>,
+
+    /// The one with this id, the `sid` of its access tokens
+    #[arg(long, value_name = "ID", env = "AUTHCLI_SERVER_ID", value_parser = session_id, allow_hyphen_values = true)]
+    pub id: Option<SessionId>,
+
+    /// Those that were opened before this time, such as `2026-01-31T12:00:00Z`
+    #[arg(long, value_name = "TIME", env = "AUTHCLI_SERVER_BEFORE")]
+    pub before: Option<Timestamp>,
+}
+
+fn session_id(text: &str) -> Result<SessionId, &'static str> {
+    SessionId::parse(text).ok_or("a session id is 22 letters of base64url, as `GET /sessions` shows it")
 }
 
 /// Which user

@@ -147,6 +147,48 @@ pub struct Reuse {
     pub repeat_window: Duration,
 }
 
+/// A session as its user sees it: nothing of it is secret.
+#[derive(Clone, Copy, Debug)]
+pub struct SessionSummary {
+    /// Its name.
+    pub id: SessionId,
+    /// When it was opened.
+    pub created_at: UnixMillis,
+    /// When its newest refresh token was made.
+    pub refreshed_at: UnixMillis,
+    /// When it ends unless it is refreshed.
+    pub expires_at: UnixMillis,
+}
+
+impl SessionSummary {
+    /// Of more sessions of one user only so many, the latest, are listed.
+    pub const MOST: i64 = 1000;
+}
+
+/// Which sessions: those that every given condition holds for.
+#[derive(Clone, Debug, Default)]
+pub struct SessionSelection {
+    /// Those of this user.
+    pub user: Option<Username>,
+    /// The one with this name.
+    pub id: Option<SessionId>,
+    /// Those opened before this moment.
+    pub opened_before: Option<UnixMillis>,
+}
+
+/// Sessions, as their users and the operator manage them. All of it is about live ones: what has ended is not there.
+#[async_trait]
+pub trait SessionDirectory: Send + Sync {
+    /// Returns the sessions of a user, the latest first, at most [`SessionSummary::MOST`].
+    async fn sessions_of(&self, user: UserId) -> Result<Vec<SessionSummary>, StoreError>;
+
+    /// Revokes a session if it is this user's; answers whether it was.
+    async fn revoke_session_of(&self, user: UserId, id: SessionId) -> Result<bool, StoreError>;
+
+    /// Revokes all sessions of a selection; returns how many there were.
+    async fn revoke_sessions(&self, selection: &SessionSelection) -> Result<u64, StoreError>;
+}
+
 /// A user as the operator sees it.
 #[derive(Clone, Debug)]
 pub struct UserRecord {
@@ -252,6 +294,6 @@ pub trait KeyStore: Send + Sync {
 }
 
 /// All that a database does for the server.
-pub trait Store: SessionStore + UserStore + KeyStore {}
+pub trait Store: SessionStore + SessionDirectory + UserStore + KeyStore {}
 
-impl<T: SessionStore + UserStore + KeyStore> Store for T {}
+impl<T: SessionStore + SessionDirectory + UserStore + KeyStore> Store for T {}

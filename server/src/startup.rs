@@ -113,7 +113,8 @@ impl Application {
         let pepper = Arc::new(Pepper::load(&config.pepper, &store).await?);
         let keys = KeyRing::load(Arc::new(store.clone()), Arc::clone(&pepper), config.lifetimes.access).await?;
         let has_users = !store.users().await?.is_empty();
-        let auth = Auth::new(Arc::new(store.clone()), pepper, keys, passwords, config.lifetimes);
+        let (sessions, directory) = (Arc::new(store.clone()), Arc::new(store.clone()));
+        let auth = Auth::new(sessions, directory, pepper, keys, passwords, config.lifetimes);
         Ok(Self { listener, address, auth: Data::new(auth), origins: Data::new(config.origins), store, has_users })
     }
 

@@ -6,6 +6,7 @@ mod access;
 mod login;
 mod logout;
 mod refresh;
+mod sessions;
 mod verdicts;
 
 use std::fmt;
@@ -24,13 +25,15 @@ use crate::domain::{AccessClaims, Lifetimes, RefreshToken, SessionId, SessionKey
 use crate::keys::{KeyError, KeyRing};
 use crate::password::Passwords;
 use crate::pepper::Pepper;
-use crate::ports::{LiveSession, SessionStore, StoreError};
+use crate::ports::{LiveSession, SessionDirectory, SessionStore, StoreError};
 use crate::random;
 
 /// The server's promises, apart from how they are carried.
 pub struct Auth {
     /// Where the sessions are.
     pub store: Arc<dyn SessionStore>,
+    /// The same sessions, as their users manage them.
+    pub directory: Arc<dyn SessionDirectory>,
     /// What refresh tokens are derived from.
     pub pepper: Arc<Pepper>,
     /// What signs and verifies access tokens.
@@ -77,12 +80,13 @@ impl Auth {
     /// Puts the parts together.
     pub fn new(
         store: Arc<dyn SessionStore>,
+        directory: Arc<dyn SessionDirectory>,
         pepper: Arc<Pepper>,
         keys: KeyRing,
         passwords: Passwords,
         lifetimes: Lifetimes,
     ) -> Self {
-        Self { store, pepper, keys, passwords, lifetimes, verdicts: Verdicts::new() }
+        Self { store, directory, pepper, keys, passwords, lifetimes, verdicts: Verdicts::new() }
     }
 
     /// Makes the pair of tokens for the newest state of a session.

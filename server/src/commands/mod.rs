@@ -5,11 +5,12 @@ mod error;
 mod keys;
 mod migrate;
 mod serve;
+mod sessions;
 mod user;
 
 pub use error::CommandError;
 
-use crate::cli::{Command, KeysCommand, UserCommand};
+use crate::cli::{Command, KeysCommand, SessionsCommand, UserCommand};
 
 /// Runs a command to its end.
 pub async fn run(command: Command) -> Result<(), CommandError> {
@@ -21,6 +22,7 @@ pub async fn run(command: Command) -> Result<(), CommandError> {
         Command::User(UserCommand::Password(args)) => user::password(args).await,
         Command::Keys(KeysCommand::List(args)) => keys::list(args).await,
         Command::Keys(KeysCommand::Rotate(args)) => keys::rotate(args).await,
+        Command::Sessions(SessionsCommand::Revoke(args)) => sessions::revoke(args).await,
         Command::Migrate(args) => migrate::migrate(args).await,
     }
 }

@@ -19,6 +19,7 @@ mod protected;
 mod races;
 mod refresh;
 mod revocation;
+mod sessions;
 mod store_contract;
 mod users;
 mod wire;

@@ -5,6 +5,7 @@
 //!   one `BEGIN IMMEDIATE`, never a transaction that reads first and then finds itself out of date.
 //! - Readers see whatever was committed before they began and never wait for the writer.
 
+mod directory;
 mod keys;
 mod sessions;
 mod users;
