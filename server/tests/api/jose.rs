@@ -69,7 +69,7 @@ async fn jose_verifies_access_tokens_before_and_after_a_rotation() {
     let mut during = Verifier::start(&world);
     assert_eq!(during.judge(&old.access), verified(&old.kid));
     world.pass_minutes(10).await;
-    eventually("the relief", async || world.login().await.kid != old.kid).await;
+    eventually("the relief", async || world.refresh(&old).await.kid != old.kid).await;
     let new = world.login().await;
     let mut late = Verifier::start(&world);
     for verifier in [&mut during, &mut late] {
