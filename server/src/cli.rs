@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use clap::builder::{FalseyValueParser, NonEmptyStringValueParser, TypedValueParser as _};
 use clap::{Args, Parser, Subcommand};
-use jiff::{Span, SpanRelativeTo};
+use jiff::{Span, SpanRelativeTo, Timestamp};
 use secrecy::SecretString;
+
+use crate::domain::SessionId;
 
 /// A small dual-token server: short access tokens, rotating refresh tokens
 #[derive(Debug, Parser)]
@@ -25,6 +27,12 @@ pub enum Command {
     /// Manage users
     #[command(subcommand)]
     User(UserCommand),
+    /// Manage the keys that sign access tokens
+    #[command(subcommand)]
+    Keys(KeysCommand),
+    /// Manage sessions
+    #[command(subcommand)]
+    Sessions(SessionsCommand),
     /// Bring the database up to date, making it if need be
     Migrate(DatabaseArgs),
 }
@@ -84,6 +92,68 @@ pub enum UserCommand {
     Remove(UserArgs),
     /// Set a user's password and end its sessions
     Password(UserPasswordArgs),
+}
+
+/// What to do with keys
+#[derive(Debug, Subcommand)]
+pub enum KeysCommand {
+    /// List the keys and what each of them does
+    List(DatabaseArgs),
+    /// Announce a new key, which relieves the present one ten minutes later; nobody notices
+    Rotate(KeysRotateArgs),
+}
+
+/// How to rotate keys
+#[derive(Debug, Args)]
+pub struct KeysRotateArgs {
+    /// Replace all keys at once, because one may be known to others: access tokens are refused within seconds, and
+    /// clients refresh
+    #[arg(long, env = "AUTHCLI_SERVER_NOW", value_parser = FalseyValueParser::new())]
+    pub now: bool,
+
+    /// Which database
+    #[command(flatten)]
+    pub database: DatabaseArgs,
+}
+
+/// What to do with sessions
+#[derive(Debug, Subcommand)]
+pub enum SessionsCommand {
+    /// Revoke sessions: their refresh tokens are refused at once, their access tokens within five seconds
+    Revoke(SessionsRevokeArgs),
+}
+
+/// Which sessions to revoke
+#[derive(Debug, Args)]
+pub struct SessionsRevokeArgs {
+    /// Which of them
+    #[command(flatten)]
+    pub selection: SelectionArgs,
+
+    /// Which database
+    #[command(flatten)]
+    pub database: DatabaseArgs,
+}
+
+/// Which sessions; of several conditions all must hold
+#[derive(Debug, Args)]
+#[group(required = true, multiple = true)]
+pub struct SelectionArgs {
+    /// Those of this user
+    #[arg(long, value_name = "NAME", env = "AUTHCLI_SERVER_USER")]
+    pub user: Option<String>,
+
+    /// The one with this id, the `sid` of its access tokens
+    #[arg(long, value_name = "ID", env = "AUTHCLI_SERVER_ID", value_parser = session_id, allow_hyphen_values = true)]
+    pub id: Option<SessionId>,
+
+    /// Those that were opened before this time, such as `2026-01-31T12:00:00Z`
+    #[arg(long, value_name = "TIME", env = "AUTHCLI_SERVER_BEFORE")]
+    pub before: Option<Timestamp>,
+}
+
+fn session_id(text: &str) -> Result<SessionId, &'static str> {
+    SessionId::parse(text).ok_or("a session id is 22 letters of base64url, as `GET /sessions` shows it")
 }
 
 /// Which user

@@ -1,23 +1,42 @@
-//! The keys that sign access tokens: Ed25519, made at the first start, sealed in the database under the pepper.
+//! The keys that sign access tokens: Ed25519, sealed in the database under the pepper.
 //!
-//! The newest key signs, all of them verify. They are read once, at the start.
+//! - One key signs, by the database's clock ([`KeyTimes`]); all that are not dead verify and are published. A server reads
+//!   the list again every few seconds, so it notices a new key without a restart.
+//! - A key is announced for [`ANNOUNCEMENT`] before it signs, and no token is signed by a list older than
+//!   [`KEY_LIST_MAX_AGE`]: whoever verifies knows a key before its first token.
+//! - Before a server signs with a key it notes there how long its tokens live, so whoever relieves that key knows when the
+//!   last of them is dead.
+//!
+//! Nothing here shows a private key.
 
-use aws_lc_rs::error::{KeyRejected, Unspecified};
-use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
+mod set;
+mod verified;
 
-use crate::domain::{KeyId, SigningKey, VerifyingKeys};
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use aws_lc_rs::error::Unspecified;
+use aws_lc_rs::signature::Ed25519KeyPair;
+use tokio::sync::Mutex;
+use tokio::time::{Instant, sleep, timeout};
+use tracing::{info, warn};
+
+use self::set::KeySet;
+use crate::domain::{
+    ANNOUNCEMENT, AccessClaims, AccessTokenError, KEY_LIST_MAX_AGE, KeyId, KeyPhase, KeyTimes, UnixMillis,
+    VerifiedToken,
+};
 use crate::pepper::Pepper;
-use crate::ports::{KeyStore, SealedKey, StoreError};
+use crate::ports::{KeyList, KeyStore, SealedKey, StoreError};
 use crate::random;
 
-/// What signs and verifies access tokens.
-#[derive(Debug)]
-pub struct TokenKeys {
-    /// Signs new ones.
-    pub signing: SigningKey,
-    /// Verify those that clients bring.
-    pub verifying: VerifyingKeys,
-}
+/// How often the list is read again.
+pub const RELOAD_PERIOD: Duration = Duration::from_secs(2);
+/// How long a list is waited for.
+const PATIENCE: Duration = Duration::from_secs(4);
+/// How soon after a reading a token of an unknown key may cause another one: forgers must not keep the database busy.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// Why there are no keys to work with.
 #[derive(Debug, thiserror::Error)]
@@ -31,29 +50,209 @@ pub enum KeyError {
     /// A key does not open under the pepper, or what opens is no key.
     #[error("the signing key `{}` is damaged", .0.0)]
     Damaged(KeyId),
+    /// A key is sealed under a pepper that this server does not have.
+    #[error("the signing key `{}` is sealed under another pepper", .0.0)]
+    OtherPepper(KeyId),
+    /// The public keys could not be written down.
+    #[error("could not publish the signing keys")]
+    Unpublishable,
+    /// A token could not be signed.
+    #[error("could not sign an access token")]
+    Signing(#[from] jsonwebtoken::errors::Error),
 }
 
-impl TokenKeys {
-    /// Loads the keys of this database; makes the first one if there is none.
-    pub async fn load(pepper: &Pepper, store: &dyn KeyStore) -> Result<Self, KeyError> {
-        let mut sealed = store.signing_keys().await?;
-        if sealed.is_empty() {
-            store.add_first_signing_key(&new_key(pepper)?).await?;
-            // Read back: another process may have been faster, and then its key is the first.
-            sealed = store.signing_keys().await?;
+/// Why a token was not verified.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// It is not genuine.
+    #[error(transparent)]
+    Refused(#[from] AccessTokenError),
+    /// Its key is unknown here, and could not be looked up.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
+}
+
+/// What signs and verifies access tokens.
+pub struct KeyRing {
+    store: Arc<dyn KeyStore>,
+    pepper: Arc<Pepper>,
+    /// How long the tokens live that this server signs.
+    access_life: Duration,
+    /// Replaced as a whole; held for the copying of a pointer.
+    current: RwLock<Arc<KeySet>>,
+    /// Held while the list is read: one reading at a time, and whoever waited for it uses it.
+    last_reading: Mutex<LastReading>,
+}
+
+struct LastReading {
+    at: Instant,
+    failed: bool,
+}
+
+impl KeyRing {
+    /// Reads the keys of this database; makes the first one if there is none.
+    pub async fn load(store: Arc<dyn KeyStore>, pepper: Arc<Pepper>, access_life: Duration) -> Result<Self, KeyError> {
+        if store.signing_keys().await?.keys.is_empty() {
+            // None is added if another process was faster, and then its key is the first.
+            store.add_first_signing_key(&new_key(&pepper)?).await?;
         }
-        let mut verifying = VerifyingKeys::default();
-        let mut newest = None;
-        for key in sealed {
-            let damaged = || KeyError::Damaged(key.id.clone());
-            let pkcs8 = pepper.open(&label(&key.id), &key.sealed).map_err(|_| damaged())?;
-            let pair = Ed25519KeyPair::from_pkcs8(&pkcs8).map_err(|_: KeyRejected| damaged())?;
-            verifying.insert(key.id.clone(), pair.public_key().as_ref());
-            newest.get_or_insert_with(|| SigningKey::from_pkcs8(key.id.clone(), &pkcs8));
-        }
-        let signing = newest.ok_or(KeyError::Generation(Unspecified))?;
-        Ok(Self { signing, verifying })
+        let list = read(&*store, access_life).await?;
+        let set = KeySet::open(&list, &pepper, None)?;
+        let last_reading = Mutex::new(LastReading { at: Instant::now(), failed: false });
+        Ok(Self { store, pepper, access_life, current: RwLock::new(Arc::new(set)), last_reading })
     }
+
+    /// Reads the list again every few seconds, for ever.
+    pub async fn keep_current(&self) {
+        let mut failed = false;
+        loop {
+            sleep(RELOAD_PERIOD).await;
+            let reloaded = self.reload().await;
+            match &reloaded {
+                Err(error) if !failed => warn!("the signing keys are as old as they are: {}", with_cause(error)),
+                _ => {}
+            }
+            failed = reloaded.is_err();
+        }
+    }
+
+    /// Reads the list again.
+    pub async fn reload(&self) -> Result<(), KeyError> {
+        let mut last_reading = self.last_reading.lock().await;
+        self.read_again(&mut last_reading).await
+    }
+
+    /// Returns a token with these claims, signed with the key whose turn it is at `now`.
+    pub async fn sign(&self, claims: &AccessClaims, now: UnixMillis) -> Result<String, KeyError> {
+        let mut set = self.current();
+        if now.since(set.listed_at()) > KEY_LIST_MAX_AGE {
+            set = self.newer_than(&set).await?;
+        }
+        let signer = set.signer(now).ok_or(KeyError::Generation(Unspecified))?;
+        Ok(signer.sign(claims)?)
+    }
+
+    /// Returns what a genuine token says. Its expiry is still to be checked.
+    ///
+    /// The key of a token may be newer than our list: then that is read again, but not for every forgery.
+    pub async fn verify(&self, token: &str) -> Result<VerifiedToken, VerifyError> {
+        let set = self.current();
+        match set.verify(token) {
+            Err(AccessTokenError::UnknownKey) => Ok(self.newer_than(&set).await?.verify(token)?),
+            verified => Ok(verified?),
+        }
+    }
+
+    /// Returns the public keys, as JSON.
+    pub fn jwks(&self) -> String {
+        self.current().jwks().to_owned()
+    }
+
+    fn current(&self) -> Arc<KeySet> {
+        // Nothing can be torn: it is one pointer.
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Returns a set that was read after `seen`; the one that we have if that was read a moment ago.
+    async fn newer_than(&self, seen: &Arc<KeySet>) -> Result<Arc<KeySet>, KeyError> {
+        let mut last_reading = self.last_reading.lock().await;
+        let current = self.current();
+        if !Arc::ptr_eq(&current, seen) {
+            return Ok(current);
+        }
+        if last_reading.at.elapsed() < LOOK_AGAIN_AFTER {
+            let unavailable = || StoreError::Unavailable("the signing keys could not be read a moment ago".into());
+            return if last_reading.failed { Err(unavailable().into()) } else { Ok(current) };
+        }
+        self.read_again(&mut last_reading).await?;
+        Ok(self.current())
+    }
+
+    async fn read_again(&self, last_reading: &mut LastReading) -> Result<(), KeyError> {
+        last_reading.failed = true;
+        let result = self.replace_current().await;
+        last_reading.at = Instant::now();
+        last_reading.failed = result.is_err();
+        result
+    }
+
+    async fn replace_current(&self) -> Result<(), KeyError> {
+        let list = timeout(PATIENCE, read(&*self.store, self.access_life))
+            .await
+            .map_err(|_| StoreError::Unavailable("the signing keys were not read in time".into()))??;
+        let former = self.current();
+        let set = if former.is_of(&list) {
+            former.listed_again(list.now)
+        } else {
+            KeySet::open(&list, &self.pepper, Some(&former))?
+        };
+        for id in set.ids().filter(|id| !former.has(id)) {
+            warn!(kid = %id.0, "a new signing key is published");
+        }
+        for id in former.ids().filter(|id| !set.has(id)) {
+            warn!(kid = %id.0, "a signing key is gone; what it signed is refused");
+        }
+        let signer = |set: &KeySet| set.signer(set.listed_at()).map(|key| key.id().clone());
+        if let Some(id) = signer(&set).filter(|id| signer(&former).as_ref() != Some(id)) {
+            warn!(kid = %id.0, "access tokens are signed with another key from now on");
+        }
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(set);
+        self.remove_dead(&list).await;
+        Ok(())
+    }
+
+    /// The oldest first: a key that still verifies must not lose the one that relieved it before it is dead itself.
+    async fn remove_dead(&self, list: &KeyList) {
+        for (key, phase) in list.keys.iter().zip(phases(list)) {
+            if phase != KeyPhase::Dead {
+                continue;
+            }
+            match self.store.remove_signing_key(&key.key.id).await {
+                Ok(removed) if removed => info!(kid = %key.key.id.0, "removed a signing key; its tokens are all dead"),
+                Ok(_) => {}
+                // It is used no more; the next reading tries again.
+                Err(_) => break,
+            }
+        }
+    }
+}
+
+impl fmt::Debug for KeyRing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.current().ids()).finish()
+    }
+}
+
+/// Adds a key that signs after [`ANNOUNCEMENT`], unless one is announced already; returns its name.
+pub async fn announce(store: &dyn KeyStore, pepper: &Pepper) -> Result<Option<KeyId>, KeyError> {
+    let key = new_key(pepper)?;
+    Ok(store.announce_signing_key(&key, ANNOUNCEMENT).await?.then_some(key.id))
+}
+
+/// Replaces all keys by a new one: whatever was signed before is refused as soon as servers notice.
+pub async fn replace(store: &dyn KeyStore, pepper: &Pepper) -> Result<KeyId, KeyError> {
+    let key = new_key(pepper)?;
+    store.replace_signing_keys(&key).await?;
+    Ok(key.id)
+}
+
+/// Returns what each key of a list does at the moment of the list.
+pub fn phases(list: &KeyList) -> Vec<KeyPhase> {
+    let times: Vec<KeyTimes> = list.keys.iter().map(|key| key.times).collect();
+    KeyTimes::phases(&times, list.now)
+}
+
+/// Reads the list, after each key that may sign for us says that its tokens live as long as ours.
+async fn read(store: &dyn KeyStore, access_life: Duration) -> Result<KeyList, StoreError> {
+    let list = store.signing_keys().await?;
+    let mut raised = false;
+    for (key, phase) in list.keys.iter().zip(phases(&list)) {
+        if matches!(phase, KeyPhase::Announced | KeyPhase::Signing) && key.times.longest_life < access_life {
+            store.raise_longest_life(&key.key.id, access_life).await?;
+            raised = true;
+        }
+    }
+    if raised { store.signing_keys().await } else { Ok(list) }
 }
 
 fn new_key(pepper: &Pepper) -> Result<SealedKey, Unspecified> {
@@ -67,3 +266,13 @@ fn new_key(pepper: &Pepper) -> Result<SealedKey, Unspecified> {
 fn label(id: &KeyId) -> String {
     format!("signing key {}", id.0)
 }
+
+fn with_cause(error: &KeyError) -> String {
+    match std::error::Error::source(error) {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::domain::{AttemptHash, Generation, KeyId, Lifetimes, SessionId, SessionState, UnixMillis, UserId, Username};
+use crate::domain::{
+    AttemptHash, Generation, KeyId, KeyTimes, Lifetimes, SessionId, SessionState, UnixMillis, UserId, Username,
+};
 
 /// Why a store did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -145,6 +147,48 @@ pub struct Reuse {
     pub repeat_window: Duration,
 }
 
+/// A session as its user sees it: nothing of it is secret.
+#[derive(Clone, Copy, Debug)]
+pub struct SessionSummary {
+    /// Its name.
+    pub id: SessionId,
+    /// When it was opened.
+    pub created_at: UnixMillis,
+    /// When its newest refresh token was made.
+    pub refreshed_at: UnixMillis,
+    /// When it ends unless it is refreshed.
+    pub expires_at: UnixMillis,
+}
+
+impl SessionSummary {
+    /// Of more sessions of one user only so many, the latest, are listed.
+    pub const MOST: i64 = 1000;
+}
+
+/// Which sessions: those that every given condition holds for.
+#[derive(Clone, Debug, Default)]
+pub struct SessionSelection {
+    /// Those of this user.
+    pub user: Option<Username>,
+    /// The one with this name.
+    pub id: Option<SessionId>,
+    /// Those opened before this moment.
+    pub opened_before: Option<UnixMillis>,
+}
+
+/// Sessions, as their users and the operator manage them. All of it is about live ones: what has ended is not there.
+#[async_trait]
+pub trait SessionDirectory: Send + Sync {
+    /// Returns the sessions of a user, the latest first, at most [`SessionSummary::MOST`].
+    async fn sessions_of(&self, user: UserId) -> Result<Vec<SessionSummary>, StoreError>;
+
+    /// Revokes a session if it is this user's; answers whether it was.
+    async fn revoke_session_of(&self, user: UserId, id: SessionId) -> Result<bool, StoreError>;
+
+    /// Revokes all sessions of a selection; returns how many there were.
+    async fn revoke_sessions(&self, selection: &SessionSelection) -> Result<u64, StoreError>;
+}
+
 /// A user as the operator sees it.
 #[derive(Clone, Debug)]
 pub struct UserRecord {
@@ -203,6 +247,24 @@ pub struct SealedKey {
     pub pepper_id: PepperId,
 }
 
+/// A signing key with its moments.
+#[derive(Clone, Debug)]
+pub struct ScheduledKey {
+    /// The key.
+    pub key: SealedKey,
+    /// When it signs, and for how long its tokens live.
+    pub times: KeyTimes,
+}
+
+/// All signing keys, as they were at one moment.
+#[derive(Clone, Debug)]
+pub struct KeyList {
+    /// The database's clock.
+    pub now: UnixMillis,
+    /// The keys in the order in which they sign.
+    pub keys: Vec<ScheduledKey>,
+}
+
 /// The server's own keys.
 #[async_trait]
 pub trait KeyStore: Send + Sync {
@@ -212,11 +274,23 @@ pub trait KeyStore: Send + Sync {
     /// Binds the database to a pepper unless it is bound; returns the one that it is bound to afterwards.
     async fn bind_pepper(&self, check_value: &[u8]) -> Result<KnownPepper, StoreError>;
 
-    /// Returns all signing keys, the newest first.
-    async fn signing_keys(&self) -> Result<Vec<SealedKey>, StoreError>;
+    /// Returns all signing keys.
+    async fn signing_keys(&self) -> Result<KeyList, StoreError>;
 
-    /// Adds a signing key unless there is one.
+    /// Adds a signing key that signs at once, unless there is one.
     async fn add_first_signing_key(&self, key: &SealedKey) -> Result<(), StoreError>;
+
+    /// Adds a signing key that signs after `announcement`, unless one is announced already; answers whether it did.
+    async fn announce_signing_key(&self, key: &SealedKey, announcement: Duration) -> Result<bool, StoreError>;
+
+    /// Removes all signing keys and adds one that signs at once, in one step.
+    async fn replace_signing_keys(&self, key: &SealedKey) -> Result<(), StoreError>;
+
+    /// Notes that a key may sign tokens that live as long as this, unless longer ones are noted.
+    async fn raise_longest_life(&self, id: &KeyId, life: Duration) -> Result<(), StoreError>;
+
+    /// Removes a signing key; answers whether it was there.
+    async fn remove_signing_key(&self, id: &KeyId) -> Result<bool, StoreError>;
 }
 
 /// One step of a walk through all sessions, few enough that nobody waits for it.
@@ -241,7 +315,7 @@ pub struct Swept {
 
 /// All that a database does for the server.
 #[async_trait]
-pub trait Store: SessionStore + UserStore + KeyStore + fmt::Debug {
+pub trait Store: SessionStore + SessionDirectory + UserStore + KeyStore + fmt::Debug {
     /// Looks at the next few sessions in the order of their ids, and deletes those that have been over for long.
     async fn sweep(&self, sweep: Sweep) -> Result<Swept, StoreError>;
 

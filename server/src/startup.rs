@@ -14,7 +14,7 @@ use tokio::net::TcpSocket;
 use crate::auth::Auth;
 use crate::config::Config;
 use crate::demo::{self, DemoError};
-use crate::keys::{KeyError, TokenKeys};
+use crate::keys::{KeyError, KeyRing};
 use crate::password::{PasswordError, Passwords};
 use crate::pepper::{Pepper, PepperError};
 use crate::ports::{Store, StoreError};
@@ -111,10 +111,10 @@ impl Application {
         } else if !address.ip().to_canonical().is_loopback() {
             demo::refuse_known_passwords(&*store, &passwords).await?;
         }
-        let pepper = Pepper::load(&config.pepper, &*store).await?;
-        let keys = TokenKeys::load(&pepper, &*store).await?;
+        let pepper = Arc::new(Pepper::load(&config.pepper, &*store).await?);
+        let keys = KeyRing::load(store.clone(), Arc::clone(&pepper), config.lifetimes.access).await?;
         let has_users = !store.users().await?.is_empty();
-        let auth = Auth { store: store.clone(), pepper, keys, passwords, lifetimes: config.lifetimes };
+        let auth = Auth::new(store.clone(), store.clone(), pepper, keys, passwords, config.lifetimes);
         Ok(Self { listener, address, auth: Data::new(auth), origins: Data::new(config.origins), store, has_users })
     }
 
@@ -136,6 +136,7 @@ impl Application {
     /// Serves until `stop` is done, then lets requests that are under way finish and closes the database.
     pub async fn run_until_stopped(self, stop: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
         let Self { listener, auth, origins, store, .. } = self;
+        let keeper = auth.clone();
         let server = HttpServer::new(move || {
             App::new()
                 .app_data(auth.clone())
@@ -151,7 +152,11 @@ impl Application {
         .shutdown_signal(stop)
         .listen(listener)?;
         let sweeper = Sweeper::start(Arc::clone(&store), Pace::default());
-        let result = server.run().await;
+        // Dropped with the server: nothing else ends it.
+        let result = tokio::select! {
+            result = server.run() => result,
+            () = keeper.keys.keep_current() => Ok(()),
+        };
         sweeper.stop().await;
         store.close().await;
         result

@@ -44,6 +44,6 @@ impl Auth {
         let opened = self.store.open_session(session).await.map_err(InternalError::from)?;
         let opened = opened.ok_or(LoginError::Refused)?;
         debug!(user_id = %opened.user_id, session = %id, "session opened");
-        Ok(self.token_pair(id, &key, opened)?)
+        Ok(self.token_pair(id, &key, opened).await?)
     }
 }

@@ -24,7 +24,13 @@ impl Auth {
         let id = presented.claimed_session();
         let row = self.store.session(id).await?;
         let genuine = self.keys_of(row).is_some_and(|(_, key)| key.verify(&presented).is_some());
-        if genuine && self.store.end_session(id).await? {
+        if !genuine {
+            return Ok(LogoutOutcome::NothingToEnd);
+        }
+        let ended = self.store.end_session(id).await;
+        // Also after an error: nobody knows what it left undone.
+        self.verdicts.forget(id);
+        if ended? {
             debug!(session = %id, "session ended by logout");
             return Ok(LogoutOutcome::Ended);
         }

@@ -6,6 +6,8 @@ mod access;
 mod login;
 mod logout;
 mod refresh;
+mod sessions;
+mod verdicts;
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,30 +15,35 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-pub use access::AccessError;
+pub use access::{AccessError, Caller};
 pub use login::LoginError;
 pub use logout::LogoutOutcome;
 pub use refresh::RefreshError;
 
+use self::verdicts::Verdicts;
 use crate::domain::{AccessClaims, Lifetimes, RefreshToken, SessionId, SessionKey};
-use crate::keys::TokenKeys;
+use crate::keys::{KeyError, KeyRing};
 use crate::password::Passwords;
 use crate::pepper::Pepper;
-use crate::ports::{LiveSession, SessionStore, StoreError};
+use crate::ports::{LiveSession, SessionDirectory, SessionStore, StoreError};
 use crate::random;
 
 /// The server's promises, apart from how they are carried.
 pub struct Auth {
     /// Where the sessions are.
     pub store: Arc<dyn SessionStore>,
+    /// The same sessions, as their users manage them.
+    pub directory: Arc<dyn SessionDirectory>,
     /// What refresh tokens are derived from.
-    pub pepper: Pepper,
+    pub pepper: Arc<Pepper>,
     /// What signs and verifies access tokens.
-    pub keys: TokenKeys,
+    pub keys: KeyRing,
     /// What hashes passwords.
     pub passwords: Passwords,
     /// How long things live.
     pub lifetimes: Lifetimes,
+    /// What is known of sessions that were asked for of late. Forgotten by whatever ends one of them.
+    verdicts: Verdicts,
 }
 
 /// What a login or a refresh answers.
@@ -61,24 +68,41 @@ pub enum InternalError {
     /// Password hashing.
     #[error(transparent)]
     Password(#[from] crate::password::PasswordError),
-    /// Signing an access token.
-    #[error("could not sign an access token")]
-    Signing(#[from] jsonwebtoken::errors::Error),
+    /// The keys of access tokens.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
     /// A row that changes each time it is looked at.
     #[error("the session kept changing while it was refreshed")]
     Contended,
 }
 
 impl Auth {
+    /// Puts the parts together.
+    pub fn new(
+        store: Arc<dyn SessionStore>,
+        directory: Arc<dyn SessionDirectory>,
+        pepper: Arc<Pepper>,
+        keys: KeyRing,
+        passwords: Passwords,
+        lifetimes: Lifetimes,
+    ) -> Self {
+        Self { store, directory, pepper, keys, passwords, lifetimes, verdicts: Verdicts::new() }
+    }
+
     /// Makes the pair of tokens for the newest state of a session.
-    fn token_pair(&self, id: SessionId, key: &SessionKey, session: LiveSession) -> Result<TokenPair, InternalError> {
+    async fn token_pair(
+        &self,
+        id: SessionId,
+        key: &SessionKey,
+        session: LiveSession,
+    ) -> Result<TokenPair, InternalError> {
         let LiveSession { user_id, generation, now, idle_expires_at } = session;
         let session_life = idle_expires_at.since(now);
         // The last access token of a session ends with it.
         let access_life = self.lifetimes.access.min(session_life);
         let token_id = random::word::<16>();
         let claims = AccessClaims::new(user_id, id, token_id, now, access_life);
-        let access_token = SecretString::from(self.keys.signing.sign(&claims)?);
+        let access_token = SecretString::from(self.keys.sign(&claims, now).await?);
         Ok(TokenPair {
             access_token,
             refresh_token: key.sign(RefreshToken { session: id, generation }),

@@ -51,14 +51,14 @@ impl Auth {
                         if token.generation > row.state.generation {
                             warn!(session = %id, "a refresh token is ahead of the database, which must have lost its last moments");
                         }
-                        return Ok(self.token_pair(id, &key, rotated)?);
+                        return Ok(self.token_pair(id, &key, rotated).await?);
                     }
                     debug!(session = %id, "the session changed before it was rotated");
                 }
                 RotationDecision::SameSuccessor => {
                     debug!(session = %id, "the same successor is answered again");
                     let session = newest(&row);
-                    return Ok(self.token_pair(id, &key, session)?);
+                    return Ok(self.token_pair(id, &key, session).await?);
                 }
                 RotationDecision::LateDuplicate => {
                     info!(session = %id, "a refresh that was answered before has arrived once more");
@@ -66,7 +66,9 @@ impl Auth {
                 }
                 RotationDecision::Reuse => {
                     let reuse = Reuse { session: id, presented: token.generation, attempt, repeat_window: window };
-                    if self.store.revoke_reused(reuse).await.map_err(InternalError::from)? {
+                    let revoked = self.store.revoke_reused(reuse).await;
+                    self.verdicts.forget(id);
+                    if revoked.map_err(InternalError::from)? {
                         warn!(session = %id, user_id = %row.user_id, "refresh token reuse: session revoked");
                     }
                     return Err(RefreshError::Refused);

@@ -4,7 +4,9 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::domain::{InvalidPassword, InvalidUsername};
+use crate::keys::KeyError;
 use crate::password::PasswordError;
+use crate::pepper::PepperError;
 use crate::ports::StoreError;
 use crate::routes::InvalidOrigin;
 use crate::startup::StartError;
@@ -68,6 +70,15 @@ pub enum CommandError {
     /// The password could not be hashed.
     #[error(transparent)]
     Hash(#[from] PasswordError),
+    /// The pepper is missing or wrong.
+    #[error(transparent)]
+    Pepper(#[from] PepperError),
+    /// The signing keys.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
+    /// The last rotation is not over yet.
+    #[error("a new signing key is announced already")]
+    KeyAnnounced,
     /// The name is taken.
     #[error("there is a user `{0}` already")]
     UserExists(String),
@@ -108,6 +119,9 @@ impl CommandError {
             | Self::Store(_)
             | Self::Start(_)
             | Self::Hash(_)
+            | Self::Pepper(_)
+            | Self::Keys(_)
+            | Self::KeyAnnounced
             | Self::UserExists(_)
             | Self::NoSuchUser(_)
             | Self::Io { .. } => 1,
@@ -125,6 +139,8 @@ impl CommandError {
             Self::LogFilter(_) => "for example `AUTHCLI_SERVER_LOG=debug`",
             Self::NoHome => "`--database sqlite:PATH` names a place",
             Self::UserExists(_) => "`authcli-server user password NAME` changes its password",
+            Self::KeyAnnounced => "`authcli-server keys list` shows when it signs; `--now` replaces all keys at once",
+            Self::Pepper(error) => return error.hint(),
             Self::NoSuchUser(_) => "`authcli-server user list` shows them",
             Self::Open(error) => return error.hint(),
             Self::Start(error) => return error.hint(),

@@ -2,13 +2,15 @@
 
 mod context;
 mod error;
+mod keys;
 mod migrate;
 mod serve;
+mod sessions;
 mod user;
 
 pub use error::CommandError;
 
-use crate::cli::{Command, UserCommand};
+use crate::cli::{Command, KeysCommand, SessionsCommand, UserCommand};
 
 /// Runs a command to its end.
 pub async fn run(command: Command) -> Result<(), CommandError> {
@@ -18,6 +20,9 @@ pub async fn run(command: Command) -> Result<(), CommandError> {
         Command::User(UserCommand::List(args)) => user::list(args).await,
         Command::User(UserCommand::Remove(args)) => user::remove(args).await,
         Command::User(UserCommand::Password(args)) => user::password(args).await,
+        Command::Keys(KeysCommand::List(args)) => keys::list(args).await,
+        Command::Keys(KeysCommand::Rotate(args)) => keys::rotate(args).await,
+        Command::Sessions(SessionsCommand::Revoke(args)) => sessions::revoke(args).await,
         Command::Migrate(args) => migrate::migrate(args).await,
     }
 }

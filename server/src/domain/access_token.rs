@@ -1,8 +1,10 @@
 //! The access token: a JWT signed with Ed25519 ([RFC 9068](https://www.rfc-editor.org/rfc/rfc9068)).
 //!
 //! Verification is an explicit list ([RFC 8725](https://www.rfc-editor.org/rfc/rfc8725)): size, `typ`, `alg`, a `kid` of
-//! ours, signature, `iss`, `aud`, `exp` without leeway. Whatever else a header says (`jku`, `jwk`, `x5u`) is never looked
-//! at. Whether the session still lives is not decided here.
+//! ours, signature, `iss`, `aud`, a user and a session, and `exp` without leeway. Each claim counts once and has one
+//! form. Whatever else a header says (`jku`, `jwk`, `x5u`) is never looked at, and one that says `crit` is refused.
+//!
+//! Whether the session still lives is not decided here.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -50,6 +52,9 @@ pub enum AccessTokenError {
     /// Longer than any of ours.
     #[error("the access token is too long")]
     TooLong,
+    /// It names a key that is not (or not yet, or no longer) among those that verify.
+    #[error("the access token names an unknown key")]
+    UnknownKey,
     /// Not one that this server signed, or not an access token.
     #[error("the access token is not one of ours")]
     NotGenuine,
@@ -72,24 +77,40 @@ impl AccessClaims {
             user_id,
         }
     }
+}
 
-    /// Returns the user that it speaks for.
-    pub fn user_id(&self) -> UserId {
-        self.user_id
-    }
+/// What a genuine access token says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VerifiedToken {
+    /// The user that it speaks for.
+    pub user_id: UserId,
+    /// The session that it was made in.
+    pub session: SessionId,
+    /// Its `exp`, in seconds since 1970.
+    expires_at: i64,
+}
 
-    /// Returns the session that it was made in.
-    pub fn session(&self) -> Result<SessionId, AccessTokenError> {
-        SessionId::parse(&self.sid).ok_or(AccessTokenError::NotGenuine)
-    }
-
+impl VerifiedToken {
     /// Refuses a token whose time is over at `now`; there is no leeway.
     pub fn check_expiry(&self, now: UnixMillis) -> Result<(), AccessTokenError> {
-        if now.floor_seconds() >= self.exp { Err(AccessTokenError::Expired) } else { Ok(()) }
+        if now.floor_seconds() >= self.expires_at { Err(AccessTokenError::Expired) } else { Ok(()) }
+    }
+}
+
+impl TryFrom<AccessClaims> for VerifiedToken {
+    type Error = AccessTokenError;
+
+    fn try_from(claims: AccessClaims) -> Result<Self, Self::Error> {
+        let session = SessionId::parse(&claims.sid).ok_or(AccessTokenError::NotGenuine)?;
+        if claims.sub != claims.user_id.to_string() {
+            return Err(AccessTokenError::NotGenuine);
+        }
+        Ok(Self { user_id: claims.user_id, session, expires_at: claims.exp })
     }
 }
 
 /// The key that new tokens are signed with.
+#[derive(Clone)]
 pub struct SigningKey {
     id: KeyId,
     key: EncodingKey,
@@ -99,6 +120,11 @@ impl SigningKey {
     /// Returns the signing key in this PKCS #8 document.
     pub fn from_pkcs8(id: KeyId, pkcs8: &[u8]) -> Self {
         Self { id, key: EncodingKey::from_ed_der(pkcs8) }
+    }
+
+    /// Returns its name.
+    pub fn id(&self) -> &KeyId {
+        &self.id
     }
 
     /// Returns the signed token.
@@ -117,7 +143,7 @@ impl fmt::Debug for SigningKey {
 }
 
 /// The public keys whose tokens are accepted, by name.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct VerifyingKeys(HashMap<KeyId, DecodingKey>);
 
 impl VerifyingKeys {
@@ -126,17 +152,18 @@ impl VerifyingKeys {
         self.0.insert(id, DecodingKey::from_ed_der(public_key));
     }
 
-    /// Returns the claims of a genuine token. Its expiry is still to be checked, by the database's clock.
-    pub fn verify(&self, token: &str) -> Result<AccessClaims, AccessTokenError> {
+    /// Returns what a genuine token says. Its expiry is still to be checked, by the database's clock.
+    pub fn verify(&self, token: &str) -> Result<VerifiedToken, AccessTokenError> {
         if token.len() > MAX_ACCESS_TOKEN_BYTES {
             return Err(AccessTokenError::TooLong);
         }
         let refuse = |_| AccessTokenError::NotGenuine;
         let header = jsonwebtoken::decode_header(token).map_err(refuse)?;
-        if header.typ.as_deref() != Some(TYPE) || header.crit.is_some() {
+        if header.typ.as_deref() != Some(TYPE) || header.alg != Algorithm::EdDSA || header.crit.is_some() {
             return Err(AccessTokenError::NotGenuine);
         }
-        let key = header.kid.and_then(|kid| self.0.get(&KeyId(kid))).ok_or(AccessTokenError::NotGenuine)?;
+        let kid = header.kid.ok_or(AccessTokenError::NotGenuine)?;
+        let key = self.0.get(&KeyId(kid)).ok_or(AccessTokenError::UnknownKey)?;
         let mut validation = Validation::new(Algorithm::EdDSA);
         validation.set_issuer(&[ISSUER]);
         validation.set_audience(&[AUDIENCE]);
@@ -144,8 +171,7 @@ impl VerifyingKeys {
         // By this machine's clock and in whole seconds; `check_expiry` does it by the database's.
         validation.validate_exp = false;
         validation.leeway = 0;
-        let claims = jsonwebtoken::decode::<AccessClaims>(token, key, &validation).map_err(refuse)?.claims;
-        if claims.sub == claims.user_id.to_string() { Ok(claims) } else { Err(AccessTokenError::NotGenuine) }
+        jsonwebtoken::decode::<AccessClaims>(token, key, &validation).map_err(refuse)?.claims.try_into()
     }
 }
 
@@ -156,120 +182,4 @@ impl fmt::Debug for VerifyingKeys {
 }
 
 #[cfg(test)]
-mod tests {
-    use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
-    use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-    use serde_json::{Value, json};
-
-    use super::*;
-
-    struct Keys {
-        pkcs8: Vec<u8>,
-        signing: SigningKey,
-        verifying: VerifyingKeys,
-    }
-
-    fn keys() -> Keys {
-        let pair = Ed25519KeyPair::generate().unwrap();
-        let pkcs8 = pair.to_pkcs8v1().unwrap().as_ref().to_vec();
-        let id = KeyId("k1".to_owned());
-        let mut verifying = VerifyingKeys::default();
-        verifying.insert(id.clone(), pair.public_key().as_ref());
-        Keys { signing: SigningKey::from_pkcs8(id, &pkcs8), verifying, pkcs8 }
-    }
-
-    fn claims() -> AccessClaims {
-        let now = UnixMillis(1_000_400);
-        let life = Duration::from_secs(2);
-        AccessClaims::new(UserId(7), SessionId([3; 16]), "j".to_owned(), now, life)
-    }
-
-    #[test]
-    fn what_was_signed_is_read_back() {
-        let keys = keys();
-        let token = keys.signing.sign(&claims()).unwrap();
-        assert_eq!(keys.verifying.verify(&token), Ok(claims()));
-        assert_eq!(claims().session(), Ok(SessionId([3; 16])));
-    }
-
-    #[test]
-    fn it_ends_at_the_next_whole_second_without_leeway() {
-        let claims = claims();
-        assert_eq!(claims.check_expiry(UnixMillis(1_002_999)), Ok(()));
-        assert_eq!(claims.check_expiry(UnixMillis(1_003_000)), Err(AccessTokenError::Expired));
-    }
-
-    #[test]
-    fn no_flipped_bit_goes_unnoticed() {
-        let keys = keys();
-        let token = keys.signing.sign(&claims()).unwrap().into_bytes();
-        for at in 0..token.len() {
-            for bit in 0..7 {
-                let mut forged = token.clone();
-                forged[at] ^= 1 << bit;
-                let forged = String::from_utf8(forged).unwrap();
-                assert!(keys.verifying.verify(&forged).is_err(), "bit {bit} of byte {at}");
-            }
-        }
-    }
-
-    #[test]
-    fn only_our_kind_of_token_is_accepted() {
-        let keys = keys();
-        let signed = |header: Header, claims: &Value| {
-            let key = EncodingKey::from_ed_der(&keys.pkcs8);
-            jsonwebtoken::encode(&header, claims, &key).unwrap()
-        };
-        let header = |typ: &str, kid: Option<&str>| {
-            let mut header = Header::new(Algorithm::EdDSA);
-            header.typ = Some(typ.to_owned());
-            header.kid = kid.map(str::to_owned);
-            header
-        };
-        let with = |field: &str, value: Value| {
-            let mut changed = serde_json::to_value(claims()).unwrap();
-            changed[field] = value;
-            changed
-        };
-        let good = serde_json::to_value(claims()).unwrap();
-        let ours = || header(TYPE, Some("k1"));
-        assert!(keys.verifying.verify(&signed(ours(), &good)).is_ok());
-
-        let mut critical = ours();
-        critical.crit = Some(vec!["exp".to_owned()]);
-        let refused = [
-            signed(header("JWT", Some("k1")), &good),
-            signed(header(TYPE, None), &good),
-            signed(header(TYPE, Some("../k1")), &good),
-            signed(critical, &good),
-            signed(ours(), &with("iss", json!("someone"))),
-            signed(ours(), &with("aud", json!("elsewhere"))),
-            signed(ours(), &with("aud", Value::Null)),
-            signed(ours(), &with("exp", Value::Null)),
-            signed(ours(), &with("userId", json!(8))),
-            signed(ours(), &with("userId", json!("7"))),
-            "a".repeat(MAX_ACCESS_TOKEN_BYTES + 1),
-            String::new(),
-        ];
-        for token in refused {
-            assert!(keys.verifying.verify(&token).is_err(), "{token}");
-        }
-    }
-
-    #[test]
-    fn unsigned_and_symmetric_tokens_are_refused() {
-        let keys = keys();
-        let part = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());
-        let body = part(serde_json::to_value(claims()).unwrap());
-        let none = part(json!({"typ": TYPE, "alg": "none", "kid": "k1"}));
-        assert!(keys.verifying.verify(&format!("{none}.{body}.")).is_err());
-
-        let pair = Ed25519KeyPair::from_pkcs8(&keys.pkcs8).unwrap();
-        let secret = EncodingKey::from_secret(pair.public_key().as_ref());
-        let mut header = Header::new(Algorithm::HS256);
-        header.typ = Some(TYPE.to_owned());
-        header.kid = Some("k1".to_owned());
-        let confused = jsonwebtoken::encode(&header, &claims(), &secret).unwrap();
-        assert!(keys.verifying.verify(&confused).is_err());
-    }
-}
+mod tests;

@@ -6,14 +6,18 @@
 mod access_token;
 mod attempt_key;
 mod bearer;
+mod key_schedule;
 mod lifetimes;
 mod refresh_token;
 mod rotation;
 mod user;
 
-pub use access_token::{AccessClaims, AccessTokenError, KeyId, MAX_ACCESS_TOKEN_BYTES, SigningKey, VerifyingKeys};
+pub use access_token::{
+    AccessClaims, AccessTokenError, KeyId, MAX_ACCESS_TOKEN_BYTES, SigningKey, VerifiedToken, VerifyingKeys,
+};
 pub use attempt_key::{AttemptHash, AttemptKey};
 pub use bearer::{Credentials, parse_authorization};
+pub use key_schedule::{ANNOUNCEMENT, JWKS_MAX_AGE, KEY_LIST_MAX_AGE, KeyPhase, KeyTimes};
 pub(crate) use lifetimes::whole_millis;
 pub use lifetimes::{Lifetimes, Seconds, UnixMillis};
 pub use refresh_token::{

@@ -14,6 +14,7 @@ use serde::Serialize;
 use tracing::error;
 
 use crate::auth::InternalError;
+use crate::keys::KeyError;
 use crate::ports::StoreError;
 
 /// A refusal, as the client sees it.
@@ -108,10 +109,12 @@ impl From<InternalError> for ApiError {
     fn from(error: InternalError) -> Self {
         error!("{}", with_causes(&error));
         match error {
-            InternalError::Store(StoreError::Unavailable(_)) | InternalError::Contended => Self::Unavailable,
-            InternalError::Store(StoreError::Unexpected(_))
-            | InternalError::Password(_)
-            | InternalError::Signing(_) => Self::Internal,
+            InternalError::Store(StoreError::Unavailable(_))
+            | InternalError::Keys(KeyError::Store(StoreError::Unavailable(_)))
+            | InternalError::Contended => Self::Unavailable,
+            InternalError::Store(StoreError::Unexpected(_)) | InternalError::Password(_) | InternalError::Keys(_) => {
+                Self::Internal
+            }
         }
     }
 }

@@ -3,15 +3,18 @@
 //! Statuses and bodies of `/login`, `/refresh` and `/protected` are those of the first server of this kind, quirks
 //! included, because its clients run against this one; `tests/api/wire.rs` pins them.
 
+mod bearer;
 mod body;
 mod cors;
 mod error;
 mod health;
+mod jwks;
 mod login;
 mod logout;
 mod protected;
 mod refresh;
 mod request_log;
+mod sessions;
 mod tokens;
 
 use actix_web::http::header::CACHE_CONTROL;
@@ -34,6 +37,16 @@ pub fn configure(config: &mut ServiceConfig) {
                 .route(web::head().to(protected::protected))
                 .default_service(web::to(|| error::method_not_allowed("GET, HEAD"))),
         )
+        .service(
+            read_only("/sessions", || web::to(sessions::list))
+                .wrap(DefaultHeaders::new().add((CACHE_CONTROL, "no-store"))),
+        )
+        .service(
+            web::resource("/sessions/{id}")
+                .route(web::delete().to(sessions::delete))
+                .default_service(web::to(|| error::method_not_allowed("DELETE"))),
+        )
+        .service(read_only("/.well-known/jwks.json", || web::to(jwks::jwks)))
         .service(read_only("/healthz", || web::to(health::healthz)))
         .service(read_only("/readyz", || web::to(health::readyz)))
         .default_service(web::to(error::not_found));

@@ -9,7 +9,7 @@ use actix_web::{App, test};
 use async_trait::async_trait;
 use authcli_server::auth::Auth;
 use authcli_server::domain::{SessionId, Username};
-use authcli_server::keys::TokenKeys;
+use authcli_server::keys::KeyRing;
 use authcli_server::password::Passwords;
 use authcli_server::pepper::Pepper;
 use authcli_server::ports::{
@@ -68,16 +68,13 @@ async fn it_is_503_until_the_database_is_back() {
     let app = spawn_app().await;
     let login = app.login().await;
     let store = SqliteStore::open(&app.database(), Missing::Refuse).await.unwrap();
-    let pepper = Pepper::load(&app.config.pepper, &store).await.unwrap();
-    let keys = TokenKeys::load(&pepper, &store).await.unwrap();
+    let pepper = Arc::new(Pepper::load(&app.config.pepper, &store).await.unwrap());
+    let life = app.config.lifetimes.access;
+    let keys = KeyRing::load(Arc::new(store.clone()), Arc::clone(&pepper), life).await.unwrap();
     let away = Arc::new(AtomicBool::new(false));
-    let auth = Auth {
-        store: Arc::new(Unpluggable { store, away: Arc::clone(&away) }),
-        pepper,
-        keys,
-        passwords: Passwords::new(CHEAP).unwrap(),
-        lifetimes: app.config.lifetimes,
-    };
+    let directory = Arc::new(store.clone());
+    let store = Arc::new(Unpluggable { store, away: Arc::clone(&away) });
+    let auth = Auth::new(store, directory, pepper, keys, Passwords::new(CHEAP).unwrap(), app.config.lifetimes);
     let service = test::init_service(App::new().app_data(Data::new(auth)).configure(routes::configure)).await;
 
     let refresh = json!({ "refreshToken": login.refresh });

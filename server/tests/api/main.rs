@@ -10,6 +10,9 @@ mod cors;
 mod crashes;
 mod expiry;
 mod helpers;
+#[cfg(unix)]
+mod jose;
+mod keys;
 mod logout;
 #[cfg(unix)]
 mod postgres;
@@ -24,6 +27,8 @@ mod protected;
 mod proxy;
 mod races;
 mod refresh;
+mod revocation;
+mod sessions;
 mod store_contract;
 mod sweep;
 mod users;

@@ -50,7 +50,7 @@ async fn servers_that_start_at_once_migrate_once_and_agree_on_pepper_and_key() {
                 store.add_first_signing_key(&key).await.unwrap();
                 let keys = store.signing_keys().await.unwrap();
                 store.close().await;
-                (pepper, keys.into_iter().map(|key| key.id.0).collect::<Vec<_>>())
+                (pepper, keys.keys.into_iter().map(|key| key.key.id.0).collect::<Vec<_>>())
             }
         }))
         .await;

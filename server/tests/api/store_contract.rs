@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use authcli_server::domain::{AttemptHash, Generation, SessionId, Username};
-use authcli_server::ports::{NewSession, PepperId, Reuse, Rotation, Store};
+use authcli_server::domain::{AttemptHash, Generation, KeyId, SessionId, UnixMillis, UserId, Username};
+use authcli_server::ports::{NewSession, PepperId, Reuse, Rotation, ScheduledKey, SealedKey, SessionSelection, Store};
 
 use crate::helpers::{Backend, TestApp, on_both_stores, spawn_app_on};
 
@@ -19,6 +19,10 @@ on_both_stores!(
     a_session_that_is_over_raises_no_alarm,
     a_session_ends_once,
     a_name_or_number_that_is_taken_stays_taken,
+    one_key_is_announced_at_a_time_and_signs_after_the_announcement,
+    keys_are_replaced_and_removed,
+    a_user_sees_and_ends_the_live_sessions_that_are_the_users_own,
+    the_operator_revokes_what_every_condition_holds_for,
 );
 
 const ID: SessionId = SessionId([7; 16]);
@@ -174,4 +178,86 @@ async fn a_name_or_number_that_is_taken_stays_taken(backend: Backend) {
     assert_eq!(add("admin", None).await, None);
     assert_eq!(add("other", Some(first)).await, None);
     assert_eq!(add("other", None).await, Some(3));
+}
+
+fn key(name: &str) -> SealedKey {
+    SealedKey { id: KeyId(name.to_owned()), sealed: vec![1, 2, 3], pepper_id: PepperId(1) }
+}
+
+/// Returns the store's clock and its keys. A server that was started has made the first one.
+async fn keys(store: &Arc<dyn Store>) -> (UnixMillis, Vec<ScheduledKey>) {
+    let list = store.signing_keys().await.unwrap();
+    (list.now, list.keys)
+}
+
+async fn one_key_is_announced_at_a_time_and_signs_after_the_announcement(backend: Backend) {
+    let (_app, store) = store_with_session(backend).await;
+    let (now, first) = keys(&store).await;
+    assert_eq!(first.len(), 1);
+    assert!(first[0].times.signs_from <= now);
+    store.add_first_signing_key(&key("late")).await.unwrap();
+    let minute = Duration::from_mins(1);
+    assert!(store.announce_signing_key(&key("next"), minute).await.unwrap());
+    assert!(!store.announce_signing_key(&key("another"), minute).await.unwrap());
+
+    store.raise_longest_life(&KeyId("next".into()), minute).await.unwrap();
+    store.raise_longest_life(&KeyId("next".into()), minute / 2).await.unwrap();
+    let (now, all) = keys(&store).await;
+    let names: Vec<&str> = all.iter().map(|key| key.key.id.0.as_str()).collect();
+    assert_eq!(names, [first[0].key.id.0.as_str(), "next"]);
+    assert_eq!(all[1].times.longest_life, minute);
+    assert_eq!((&all[1].key.sealed, all[1].key.pepper_id), (&vec![1, 2, 3], PepperId(1)));
+    let left = all[1].times.signs_from.since(now);
+    assert!(left <= minute && left > minute / 2, "{left:?}");
+}
+
+async fn keys_are_replaced_and_removed(backend: Backend) {
+    let (_app, store) = store_with_session(backend).await;
+    assert!(store.announce_signing_key(&key("next"), Duration::from_mins(1)).await.unwrap());
+    store.replace_signing_keys(&key("new")).await.unwrap();
+    let (now, all) = keys(&store).await;
+    assert_eq!(all.iter().map(|key| key.key.id.0.as_str()).collect::<Vec<_>>(), ["new"]);
+    assert!(all[0].times.signs_from <= now);
+    assert!(store.remove_signing_key(&KeyId("new".into())).await.unwrap());
+    assert!(!store.remove_signing_key(&KeyId("new".into())).await.unwrap());
+    let (later, none) = keys(&store).await;
+    assert!(none.is_empty() && later >= now, "the clock comes along also where there is no key");
+}
+
+async fn a_user_sees_and_ends_the_live_sessions_that_are_the_users_own(backend: Backend) {
+    let (app, store) = store_with_session(backend).await;
+    let user = store.login(&Username::parse("admin").unwrap()).await.unwrap().unwrap().user_id;
+    let nobody = UserId(user.0 + 1000);
+    let listed = store.sessions_of(user).await.unwrap();
+    assert_eq!(listed.iter().map(|session| session.id).collect::<Vec<_>>(), [ID]);
+    assert!(listed[0].created_at <= listed[0].refreshed_at && listed[0].refreshed_at < listed[0].expires_at);
+    assert!(store.sessions_of(nobody).await.unwrap().is_empty());
+    assert!(!store.revoke_session_of(nobody, ID).await.unwrap());
+    assert!(!store.revoke_session_of(user, SessionId([8; 16])).await.unwrap());
+
+    assert!(store.revoke_session_of(user, ID).await.unwrap());
+    assert!(!store.revoke_session_of(user, ID).await.unwrap(), "it is over already");
+    assert!(store.sessions_of(user).await.unwrap().is_empty());
+    assert!(!rotates(&store, rotation(0, 1, false)).await);
+    drop(app);
+}
+
+async fn the_operator_revokes_what_every_condition_holds_for(backend: Backend) {
+    let (_app, store) = store_with_session(backend).await;
+    let user = |name| Some(Username::parse(name).unwrap());
+    let (now, _) = keys(&store).await;
+    let none = [
+        SessionSelection { user: user("user2"), ..SessionSelection::default() },
+        SessionSelection { id: Some(SessionId([8; 16])), ..SessionSelection::default() },
+        SessionSelection { opened_before: Some(UnixMillis(0)), ..SessionSelection::default() },
+        SessionSelection { user: user("admin"), id: Some(SessionId([8; 16])), opened_before: None },
+    ];
+    for selection in none {
+        assert_eq!(store.revoke_sessions(&selection).await.unwrap(), 0, "{selection:?}");
+    }
+    let all =
+        SessionSelection { user: user("admin"), id: Some(ID), opened_before: Some(now.plus(Duration::from_hours(1))) };
+    assert_eq!(store.revoke_sessions(&all).await.unwrap(), 1);
+    assert_eq!(store.revoke_sessions(&all).await.unwrap(), 0);
+    assert!(!rotates(&store, rotation(0, 1, false)).await);
 }

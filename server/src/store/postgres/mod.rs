@@ -10,6 +10,7 @@
 //! It needs a session of its own on each connection: a pooler in between must pool sessions, not transactions.
 
 mod connection;
+mod directory;
 mod errors;
 mod keys;
 mod sessions;
@@ -84,9 +85,8 @@ fn migrator() -> Migrator {
     let migration = |version, description: &'static str, sql: &'static str| {
         Migration::new(version, description.into(), MigrationType::Simple, sql.into_sql_str(), false)
     };
-    Migrator::with_migrations(vec![migration(
-        1,
-        "users and sessions",
-        include_str!("../../../migrations/postgres/0001_users_and_sessions.sql"),
-    )])
+    Migrator::with_migrations(vec![
+        migration(1, "users and sessions", include_str!("../../../migrations/postgres/0001_users_and_sessions.sql")),
+        migration(2, "key schedule", include_str!("../../../migrations/postgres/0002_key_schedule.sql")),
+    ])
 }

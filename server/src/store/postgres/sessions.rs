@@ -25,6 +25,8 @@ macro_rules! live {
     };
 }
 
+pub(super) use live;
+
 /// Also tells whether this server could write: a standby after a failover cannot.
 const PING: &str = "SELECT current_setting('transaction_read_only') = 'on' AS read_only
     FROM (SELECT 1) AS here LEFT JOIN (SELECT 1 FROM sessions LIMIT 1) AS sessions ON true";

@@ -1,10 +1,12 @@
 //! The server's keys in SQLite.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 
 use super::{SqliteStore, now, store_error};
-use crate::domain::KeyId;
-use crate::ports::{KeyStore, KnownPepper, PepperId, SealedKey, StoreError};
+use crate::domain::{KeyId, KeyTimes, UnixMillis, whole_millis};
+use crate::ports::{KeyList, KeyStore, KnownPepper, PepperId, ScheduledKey, SealedKey, StoreError};
 use crate::store::corrupt;
 
 const KNOWN_PEPPER: &str = "SELECT id, check_value FROM peppers ORDER BY id DESC LIMIT 1";
@@ -15,14 +17,37 @@ const BIND_PEPPER: &str = concat!(
     " WHERE NOT EXISTS (SELECT 1 FROM peppers)"
 );
 
-const SIGNING_KEYS: &str =
-    "SELECT kid, sealed, pepper_id FROM signing_keys WHERE algorithm = 'EdDSA' ORDER BY created_at DESC, kid";
+/// The clock comes along also where there is no key.
+const SIGNING_KEYS: &str = concat!(
+    "SELECT ",
+    now!(),
+    " AS now, kid, sealed, pepper_id, signs_from, longest_life
+     FROM (SELECT 1) LEFT JOIN signing_keys ON algorithm = 'EdDSA' ORDER BY signs_from, kid"
+);
 
 const ADD_FIRST_KEY: &str = concat!(
-    "INSERT INTO signing_keys (kid, algorithm, sealed, pepper_id, created_at) SELECT ?1, 'EdDSA', ?2, ?3, ",
+    "INSERT INTO signing_keys (kid, algorithm, sealed, pepper_id, created_at, signs_from, longest_life)
+     SELECT ?1, 'EdDSA', ?2, ?3, ",
     now!(),
-    " WHERE NOT EXISTS (SELECT 1 FROM signing_keys)"
+    ", ",
+    now!(),
+    ", 0 WHERE NOT EXISTS (SELECT 1 FROM signing_keys)"
 );
+
+const ANNOUNCE_KEY: &str = concat!(
+    "INSERT INTO signing_keys (kid, algorithm, sealed, pepper_id, created_at, signs_from, longest_life)
+     SELECT ?1, 'EdDSA', ?2, ?3, ",
+    now!(),
+    ", ",
+    now!(),
+    " + ?4, 0 WHERE NOT EXISTS (SELECT 1 FROM signing_keys WHERE signs_from > ",
+    now!(),
+    ")"
+);
+
+const RAISE_LONGEST_LIFE: &str = "UPDATE signing_keys SET longest_life = max(longest_life, ?2) WHERE kid = ?1";
+
+type KeyRow = (i64, Option<String>, Option<Vec<u8>>, Option<i64>, Option<i64>, Option<i64>);
 
 #[async_trait]
 impl KeyStore for SqliteStore {
@@ -39,13 +64,11 @@ impl KeyStore for SqliteStore {
         self.known_pepper().await?.ok_or_else(|| corrupt("no pepper after binding one"))
     }
 
-    async fn signing_keys(&self) -> Result<Vec<SealedKey>, StoreError> {
-        let rows = sqlx::query_as::<_, (String, Vec<u8>, i64)>(SIGNING_KEYS)
-            .fetch_all(&self.readers)
-            .await
-            .map_err(store_error)?;
-        let key = |(kid, sealed, pepper_id)| SealedKey { id: KeyId(kid), sealed, pepper_id: PepperId(pepper_id) };
-        Ok(rows.into_iter().map(key).collect())
+    async fn signing_keys(&self) -> Result<KeyList, StoreError> {
+        let rows = sqlx::query_as::<_, KeyRow>(SIGNING_KEYS).fetch_all(&self.readers).await.map_err(store_error)?;
+        let now = rows.first().map(|row| UnixMillis(row.0)).ok_or_else(|| corrupt("no clock"))?;
+        let keys = rows.into_iter().filter_map(scheduled_key).collect::<Result<_, _>>()?;
+        Ok(KeyList { now, keys })
     }
 
     async fn add_first_signing_key(&self, key: &SealedKey) -> Result<(), StoreError> {
@@ -58,4 +81,61 @@ impl KeyStore for SqliteStore {
             .map_err(store_error)?;
         Ok(())
     }
+
+    async fn announce_signing_key(&self, key: &SealedKey, announcement: Duration) -> Result<bool, StoreError> {
+        let done = sqlx::query(ANNOUNCE_KEY)
+            .bind(&key.id.0)
+            .bind(&key.sealed)
+            .bind(key.pepper_id.0)
+            .bind(whole_millis(announcement))
+            .execute(&self.writer)
+            .await
+            .map_err(store_error)?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    async fn replace_signing_keys(&self, key: &SealedKey) -> Result<(), StoreError> {
+        let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(store_error)?;
+        sqlx::query("DELETE FROM signing_keys").execute(&mut *transaction).await.map_err(store_error)?;
+        sqlx::query(ADD_FIRST_KEY)
+            .bind(&key.id.0)
+            .bind(&key.sealed)
+            .bind(key.pepper_id.0)
+            .execute(&mut *transaction)
+            .await
+            .map_err(store_error)?;
+        transaction.commit().await.map_err(store_error)
+    }
+
+    async fn raise_longest_life(&self, id: &KeyId, life: Duration) -> Result<(), StoreError> {
+        sqlx::query(RAISE_LONGEST_LIFE)
+            .bind(&id.0)
+            .bind(whole_millis(life))
+            .execute(&self.writer)
+            .await
+            .map_err(store_error)?;
+        Ok(())
+    }
+
+    async fn remove_signing_key(&self, id: &KeyId) -> Result<bool, StoreError> {
+        let done = sqlx::query("DELETE FROM signing_keys WHERE kid = ?1")
+            .bind(&id.0)
+            .execute(&self.writer)
+            .await
+            .map_err(store_error)?;
+        Ok(done.rows_affected() == 1)
+    }
+}
+
+/// Reads a key; none from the row that is there for its clock alone.
+fn scheduled_key(row: KeyRow) -> Option<Result<ScheduledKey, StoreError>> {
+    let (_, kid, sealed, pepper_id, signs_from, longest_life) = row;
+    let kid = kid?;
+    let read = || {
+        let millis = u64::try_from(longest_life?).ok()?;
+        let key = SealedKey { id: KeyId(kid), sealed: sealed?, pepper_id: PepperId(pepper_id?) };
+        let times = KeyTimes { signs_from: UnixMillis(signs_from?), longest_life: Duration::from_millis(millis) };
+        Some(ScheduledKey { key, times })
+    };
+    Some(read().ok_or_else(|| corrupt("signing key")))
 }

@@ -6,6 +6,7 @@
 //! - Changes of sessions that wait share a commit, and with it a write to the disk (`writer.rs`).
 //! - Readers see whatever was committed before they began and never wait for the writer.
 
+mod directory;
 mod keys;
 mod sessions;
 mod sweep;
@@ -155,11 +156,10 @@ fn migrator() -> Migrator {
     let migration = |version, description: &'static str, sql: &'static str| {
         Migration::new(version, description.into(), MigrationType::Simple, sql.into_sql_str(), false)
     };
-    Migrator::with_migrations(vec![migration(
-        1,
-        "users and sessions",
-        include_str!("../../../migrations/sqlite/0001_users_and_sessions.sql"),
-    )])
+    Migrator::with_migrations(vec![
+        migration(1, "users and sessions", include_str!("../../../migrations/sqlite/0001_users_and_sessions.sql")),
+        migration(2, "key schedule", include_str!("../../../migrations/sqlite/0002_key_schedule.sql")),
+    ])
 }
 
 /// Returns SQLite's primary result code, the low byte: <https://www.sqlite.org/rescode.html>.

@@ -23,6 +23,8 @@ macro_rules! live {
     };
 }
 
+pub(super) use live;
+
 const LOGIN: &str = "SELECT id, password_hash, epoch FROM users WHERE name = ?1 AND disabled_at IS NULL";
 
 const OPEN: &str = concat!(

@@ -1,0 +1,72 @@
+//! `authcli-server keys …`: these work on the database, beside running servers or without one.
+
+use std::fmt::Write as _;
+
+use super::CommandError;
+use super::context::{database_url, open_database, pepper_source, print, tell};
+use crate::cli::{DatabaseArgs, KeysRotateArgs};
+use crate::domain::{KeyPhase, UnixMillis};
+use crate::keys;
+use crate::pepper::Pepper;
+use crate::ports::Store;
+use crate::store::Missing;
+
+/// Lists the signing keys, a line each: name, what it does, since or until when.
+pub(super) async fn list(args: DatabaseArgs) -> Result<(), CommandError> {
+    let store = open_database(&args, Missing::Refuse).await?;
+    let list = store.signing_keys().await;
+    store.close().await;
+    let list = list?;
+    if list.keys.is_empty() {
+        tell("There are no keys yet; the first start of the server makes one");
+    }
+    let mut table = String::new();
+    for (key, phase) in list.keys.iter().zip(keys::phases(&list)) {
+        let signs_from = moment(key.times.signs_from);
+        let what = match phase {
+            KeyPhase::Announced => format!("announced, signs from {signs_from}"),
+            KeyPhase::Signing => format!("signing since {signs_from}"),
+            KeyPhase::Verifying { until } => format!("verifying until {}", moment(until)),
+            KeyPhase::Dead => "dead, about to be removed".to_owned(),
+        };
+        let _ = writeln!(table, "{}  {what}", key.key.id.0);
+    }
+    print(&table)
+}
+
+/// Announces a new key, or with `--now` replaces all keys at once.
+pub(super) async fn rotate(args: KeysRotateArgs) -> Result<(), CommandError> {
+    let source = pepper_source(&database_url(&args.database)?)?;
+    let store = open_database(&args.database, Missing::Refuse).await?;
+    let rotated = async {
+        let pepper = Pepper::load(&source, &*store).await?;
+        if args.now { replace(&*store, &pepper).await } else { announce(&*store, &pepper).await }
+    };
+    let said = rotated.await;
+    store.close().await;
+    tell(&said?);
+    Ok(())
+}
+
+async fn announce(store: &dyn Store, pepper: &Pepper) -> Result<String, CommandError> {
+    let id = keys::announce(store, pepper).await?.ok_or(CommandError::KeyAnnounced)?;
+    let list = store.signing_keys().await?;
+    let key = list.keys.iter().find(|key| key.key.id == id);
+    // Gone already only if somebody has replaced all keys in this moment.
+    let from = key.map_or_else(|| "never".to_owned(), |key| moment(key.times.signs_from));
+    Ok(format!("Announced the signing key {}; it signs from {from}", id.0))
+}
+
+async fn replace(store: &dyn Store, pepper: &Pepper) -> Result<String, CommandError> {
+    let id = keys::replace(store, pepper).await?;
+    let seconds = keys::RELOAD_PERIOD.as_secs();
+    Ok(format!(
+        "Replaced all signing keys by {}; what they signed is refused within {seconds} s, and clients refresh",
+        id.0
+    ))
+}
+
+fn moment(at: UnixMillis) -> String {
+    let at = jiff::Timestamp::from_millisecond(at.0).unwrap_or_default();
+    format!("{at:.0}")
+}

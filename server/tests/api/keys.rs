@@ -1,0 +1,192 @@
+//! Signing keys: what is published, and a rotation beside a running server, step by step.
+//!
+//! The steps are minutes apart. A test does not wait for them: it moves the moments in the rows.
+
+use std::collections::HashSet;
+use std::path::Path;
+
+use reqwest::{Client, Method};
+use serde_json::{Value, json};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{AssertSqlSafe, ConnectOptions as _};
+
+use crate::helpers::{eventually, spawn_app};
+
+#[tokio::test]
+async fn s6_the_public_keys_are_for_everybody_to_read_and_to_keep_a_while() {
+    let app = spawn_app().await;
+    let access = app.login().await.access;
+    let response = app.request(Method::GET, "/.well-known/jwks.json").send().await.unwrap();
+    assert_eq!(response.status(), 200);
+    assert_eq!(response.headers()["content-type"], "application/json");
+    assert_eq!(response.headers()["cache-control"], "public, max-age=300");
+    assert_eq!(response.headers()["access-control-allow-origin"], "*");
+    let body = response.text().await.unwrap();
+    let jwks: Value = serde_json::from_str(&body).unwrap();
+    let keys = jwks["keys"].as_array().unwrap();
+    assert_eq!(keys.len(), 1);
+    let header = jsonwebtoken::decode_header(&access).unwrap();
+    assert_eq!(keys[0]["kid"].as_str(), header.kid.as_deref());
+    let members: HashSet<&str> = keys[0].as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(members, HashSet::from(["kty", "crv", "x", "kid", "use", "alg"]));
+    let head = app.request(Method::HEAD, "/.well-known/jwks.json").send().await.unwrap();
+    assert_eq!(head.status(), 200);
+    let posted = app.request(Method::POST, "/.well-known/jwks.json").send().await.unwrap();
+    assert_eq!((posted.status().as_u16(), &posted.headers()["allow"]), (405, &"GET, HEAD".parse().unwrap()));
+}
+
+#[cfg(unix)]
+pub(crate) mod rotation {
+    use super::*;
+    use crate::program::{Place, Program, refused};
+
+    pub(crate) struct World {
+        place: Place,
+        database: String,
+        server: Program,
+    }
+
+    /// A key as it was last seen, and a token that it signed.
+    pub(crate) struct Signed {
+        pub(crate) kid: String,
+        pub(crate) access: String,
+        refresh: String,
+    }
+
+    impl World {
+        pub(crate) fn start() -> World {
+            let place = Place::new();
+            let database = place.database("a.db");
+            let mut command = place.command(&["serve", "--demo", "--listen", "127.0.0.1:0", "--access-ttl", "15m"]);
+            command.args(["--database", &database]);
+            let server = Program::start(command);
+            World { place, database, server }
+        }
+
+        pub(crate) fn url(&self) -> &str {
+            &self.server.url
+        }
+
+        pub(crate) fn keys(&self, arguments: &[&str]) -> std::process::Output {
+            let arguments: Vec<&str> =
+                ["keys"].iter().chain(arguments).chain(&["--database", &self.database]).copied().collect();
+            self.place.run(&arguments)
+        }
+
+        /// Returns what `keys list` says of each key.
+        fn list(&self) -> Vec<String> {
+            let output = self.keys(&["list"]);
+            assert_eq!(output.status.code(), Some(0));
+            String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
+        }
+
+        pub(crate) async fn login(&self) -> Signed {
+            let body = json!({ "username": "admin", "password": "123456" });
+            self.signed("/login", &body).await
+        }
+
+        /// The same refresh may be repeated for half a minute, and each answer is signed anew: cheaper than a login.
+        pub(crate) async fn refresh(&self, signed: &Signed) -> Signed {
+            self.signed("/refresh", &json!({ "refreshToken": signed.refresh })).await
+        }
+
+        async fn signed(&self, path: &str, body: &Value) -> Signed {
+            let request = client().post(format!("{}{path}", self.server.url)).json(body);
+            let pair: Value = request.send().await.unwrap().json().await.unwrap();
+            let [access, refresh] = ["accessToken", "refreshToken"].map(|name| pair[name].as_str().unwrap().to_owned());
+            Signed { kid: jsonwebtoken::decode_header(&access).unwrap().kid.unwrap(), access, refresh }
+        }
+
+        pub(crate) async fn protected(&self, access: &str) -> u16 {
+            let request = client().get(format!("{}/protected", self.server.url)).bearer_auth(access);
+            request.send().await.unwrap().status().as_u16()
+        }
+
+        pub(crate) async fn published(&self) -> HashSet<String> {
+            let url = format!("{}/.well-known/jwks.json", self.server.url);
+            let jwks: Value = client().get(url).send().await.unwrap().json().await.unwrap();
+            jwks["keys"].as_array().unwrap().iter().map(|key| key["kid"].as_str().unwrap().to_owned()).collect()
+        }
+
+        /// Lets everything that the keys have planned be so much nearer.
+        pub(crate) async fn pass_minutes(&self, minutes: u32) {
+            let millis = minutes * 60_000;
+            execute(&self.place.path("a.db"), &format!("UPDATE signing_keys SET signs_from = signs_from - {millis}"))
+                .await;
+        }
+    }
+
+    fn client() -> Client {
+        Client::builder().no_proxy().build().unwrap()
+    }
+
+    async fn execute(database: &Path, sql: &str) {
+        let mut connection = SqliteConnectOptions::new().filename(database).connect().await.unwrap();
+        sqlx::query(AssertSqlSafe(sql)).execute(&mut connection).await.unwrap();
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn s6_a_running_server_goes_through_a_rotation_and_nobody_is_refused() {
+        let world = World::start();
+        let old = world.login().await;
+        assert_eq!(world.published().await, HashSet::from([old.kid.clone()]));
+        assert_eq!(world.list().len(), 1);
+        assert!(world.list()[0].starts_with(&format!("{}  signing since 2", old.kid)), "{:?}", world.list());
+
+        let rotated = world.keys(&["rotate"]);
+        assert_eq!(rotated.status.code(), Some(0));
+        let said = String::from_utf8(rotated.stderr).unwrap();
+        assert!(said.starts_with("Announced the signing key ") && rotated.stdout.is_empty(), "{said}");
+        assert!(refused(&world.keys(&["rotate"]), 1).contains("is announced already"));
+        // Published, not used.
+        eventually("the announcement", async || world.published().await.len() == 2).await;
+        assert_eq!(world.login().await.kid, old.kid);
+        assert!(world.list()[1].contains("  announced, signs from 2"), "{:?}", world.list());
+
+        world.pass_minutes(10).await;
+        eventually("the relief", async || world.refresh(&old).await.kid != old.kid).await;
+        let new = world.login().await;
+        assert!(said.contains(&new.kid), "{said}");
+        assert_eq!(world.published().await, HashSet::from([old.kid.clone(), new.kid.clone()]));
+        assert_eq!((world.protected(&old.access).await, world.protected(&new.access).await), (200, 200));
+        assert!(world.list()[0].starts_with(&format!("{}  verifying until 2", old.kid)), "{:?}", world.list());
+
+        world.pass_minutes(16).await;
+        eventually("the end", async || world.published().await == HashSet::from([new.kid.clone()])).await;
+        assert_eq!((world.protected(&old.access).await, world.protected(&new.access).await), (403, 200));
+        eventually("the removal", async || world.list().len() == 1).await;
+
+        let log = world.server.stop().stderr;
+        for event in ["a new signing key is published", "signed with another key", "a signing key is gone"] {
+            let lines: Vec<&str> = log.lines().filter(|line| line.contains(event)).collect();
+            assert!(lines.len() == 1 && lines[0].contains("WARN"), "{event} in {log}");
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn keys_that_may_be_known_to_others_are_replaced_at_once() {
+        let world = World::start();
+        let old = world.login().await;
+        assert_eq!(world.protected(&old.access).await, 200);
+        assert_eq!(world.keys(&["rotate"]).status.code(), Some(0));
+        let replaced = world.keys(&["rotate", "--now"]);
+        assert_eq!(replaced.status.code(), Some(0));
+        eventually("the refusal", async || world.protected(&old.access).await == 403).await;
+        let new = world.login().await;
+        assert_ne!(new.kid, old.kid);
+        assert_eq!(world.published().await, HashSet::from([new.kid.clone()]));
+        assert_eq!(world.protected(&new.access).await, 200);
+    }
+
+    #[test]
+    fn only_who_has_the_pepper_makes_keys() {
+        let world = World::start();
+        let before = world.list();
+        std::fs::remove_file(world.place.path("a.db.pepper")).unwrap();
+        assert!(refused(&world.keys(&["rotate"]), 1).contains("the pepper of this database is missing"));
+        assert!(refused(&world.keys(&["rotate", "--now"]), 1).contains("\nhint: "));
+        assert_eq!(world.list(), before, "to look at them takes none");
+        let none = ["keys", "list", "--database", &world.place.database("none.db")];
+        assert!(refused(&world.place.run(&none), 1).contains("there is no database at"));
+    }
+}
