@@ -242,7 +242,7 @@ impl Session {
     }
 
     async fn attempt(&self, request: &Request, tokens: &TokenSet) -> Result<Answer, SendError> {
-        debug!(generation = tokens.generation.number(), "sending a request with the tokens of this generation");
+        debug!(generation = tokens.generation.number(), "sending a request");
         let mut head = reqwest::Request::new(request.method.clone(), request.url.clone());
         head.headers_mut().clone_from(&request.headers);
         head.headers_mut().insert(AUTHORIZATION, bearer(tokens)?);
