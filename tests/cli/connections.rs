@@ -1,6 +1,6 @@
 //! Connections: a refused answer gives its own back before the request is sent again.
 
-use crate::support::{Answer, Call, Cli, logged_in};
+use crate::support::{Answer, Call, logged_in};
 
 const REQUESTS: usize = 20;
 
@@ -55,33 +55,10 @@ fn a_refusal_that_breaks_off_is_an_error_only_if_it_is_the_answer() {
 
 #[test]
 fn a_refusal_whose_body_never_ends_keeps_nobody_from_a_newer_token() {
-    use std::io::{Read as _, Write as _};
-
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let cli = Cli::new(&format!("http://{}", listener.local_addr().unwrap()));
-    std::thread::spawn(move || {
-        let mut open = Vec::new();
-        for connection in listener.incoming() {
-            let mut connection = connection.unwrap();
-            let mut request = [0; 4096];
-            let length = connection.read(&mut request).unwrap();
-            let request = String::from_utf8_lossy(&request[..length]).to_ascii_lowercase();
-            let tokens = |number| format!("{{\"accessToken\":\"access-{number}\",\"refreshToken\":\"refresh\"}}");
-            let (status, body, missing) = match request.split_once(" http/1.1").unwrap_or_default().0 {
-                "post /login" => (200, tokens(1), 0),
-                "post /refresh" => (200, tokens(2), 0),
-                "get /x" if request.contains("access-1") => (403, "no".into(), 1000),
-                "get /x" => (200, "fine".into(), 0),
-                _ => (404, String::new(), 0),
-            };
-            let length = body.len() + missing;
-            write!(connection, "HTTP/1.1 {status} X\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}")
-                .unwrap();
-            if missing > 0 {
-                open.push(connection);
-            }
-        }
-    });
-    cli.run_with_input(&["login", "-u", "a", "--password-stdin"], "pw-of-this-test\n").expect(0);
-    assert_eq!(cli.run(&["get", "/x", "--timeout", "5s"]).expect(0).text(), "fine");
+    let (endpoint, cli) = logged_in();
+    let get = cli.start(&["get", "/x", "--timeout", "5s"]);
+    endpoint.expect("GET", "/x").reply(Answer::new(403, "no").stalling());
+    endpoint.expect("POST", "/refresh").reply(Answer::tokens("access-2", "refresh-2", 900.0));
+    endpoint.expect("GET", "/x").reply(Answer::new(200, "fine"));
+    assert_eq!(get.finish().expect(0).text(), "fine");
 }

@@ -206,31 +206,10 @@ fn a_timeout_bounds_the_whole_answer() {
 
 #[test]
 fn a_timeout_bounds_a_body_that_never_ends() {
-    use std::io::{Read as _, Write as _};
-
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let cli = Cli::new(&format!("http://{}", listener.local_addr().unwrap()));
-    std::thread::spawn(move || {
-        let mut open = Vec::new();
-        for connection in listener.incoming() {
-            let mut connection = connection.unwrap();
-            let mut head = [0; 4096];
-            let length = connection.read(&mut head).unwrap();
-            let answer = if head[..length].starts_with(b"POST /login") {
-                "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 21\r\n\r\n{\"accessToken\":\"abc\"}"
-            } else if head[..length].starts_with(b"GET") {
-                "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n1"
-            } else {
-                "HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
-            };
-            connection.write_all(answer.as_bytes()).unwrap();
-            if answer.ends_with('1') {
-                open.push(connection);
-            }
-        }
-    });
-    cli.run_with_input(&["login", "-u", "a", "--password-stdin"], "pw-of-this-test\n").expect(0);
-    let get = cli.run(&["get", "/x", "--timeout", "300ms"]).expect(6);
+    let (endpoint, cli) = logged_in();
+    let get = cli.start(&["get", "/x", "--timeout", "300ms"]);
+    endpoint.expect("GET", "/x").reply(Answer::new(200, "1").stalling());
+    let get = get.finish().expect(6);
     assert_eq!(get.text(), "1");
     assert_snapshot!(cli.settled(&get.stderr), @"error: no answer from [server] within 0.3 s");
 }

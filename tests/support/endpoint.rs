@@ -44,6 +44,8 @@ pub(crate) struct Answer {
     body: Vec<u8>,
     /// What is announced but never comes.
     missing: usize,
+    /// Whether the connection stays open although something is missing.
+    stalls: bool,
 }
 
 impl Endpoint {
@@ -140,6 +142,10 @@ fn converse(stream: &TcpStream, calls: &Sender<Call>) -> io::Result<()> {
         calls.send(Call { method, path, headers, body, answer }).map_err(io::Error::other)?;
         let answer = answered.recv().map_err(io::Error::other)?;
         answer.write(stream)?;
+        if answer.stalls {
+            // Until the client has had enough.
+            io::copy(&mut reader, &mut io::sink())?;
+        }
         if answer.missing > 0 {
             return Ok(());
         }
@@ -180,7 +186,7 @@ impl Call {
 
 impl Answer {
     pub(crate) fn new(status: u16, body: &str) -> Self {
-        Self { status, headers: Vec::new(), body: body.as_bytes().to_vec(), missing: 0 }
+        Self { status, headers: Vec::new(), body: body.as_bytes().to_vec(), missing: 0, stalls: false }
     }
 
     pub(crate) fn json(status: u16, body: &Value) -> Self {
@@ -206,6 +212,11 @@ impl Answer {
     pub(crate) fn missing(mut self, bytes: usize) -> Self {
         self.missing = bytes;
         self
+    }
+
+    /// Never comes to its end, and leaves the connection open.
+    pub(crate) fn stalling(self) -> Self {
+        Self { stalls: true, ..self.missing(1000) }
     }
 
     fn write(&self, mut stream: &TcpStream) -> io::Result<()> {

@@ -5,14 +5,9 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 
-use super::world::{LIFETIME, World, settle, started, until_stale};
+use super::world::{LIFETIME, World, settle, started, until_stale, wanting};
 use crate::error::{StoreError, TokenError};
 use crate::gate::{Ended, Ending, GateCounts, RefreshGate, Stamp};
-
-async fn wanting(gate: &RefreshGate) -> tokio::task::JoinHandle<super::super::core::Outcome> {
-    let gate = gate.clone();
-    started(async move { gate.current().await }).await
-}
 
 #[tokio::test(start_paused = true)]
 async fn sixteen_processes_share_one_refresh() {

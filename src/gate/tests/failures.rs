@@ -6,14 +6,9 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 
-use super::world::{LIFETIME, World, started, until_stale};
+use super::world::{LIFETIME, World, started, until_stale, wanting};
 use crate::error::TokenError;
-use crate::gate::{RefreshGate, RenewalError};
-
-async fn wanting(gate: &RefreshGate) -> tokio::task::JoinHandle<super::super::core::Outcome> {
-    let gate = gate.clone();
-    started(async move { gate.current().await }).await
-}
+use crate::gate::RenewalError;
 
 #[tokio::test(start_paused = true)]
 async fn a_failure_is_shared_by_all_who_waited_and_remembered_for_a_second() {

@@ -2,20 +2,9 @@
 
 use std::time::Duration;
 
-use super::world::{LIFETIME, World, settle, started, until_stale};
+use super::world::{LIFETIME, World, refused, settle, started, until_stale, wanting};
 use crate::error::{StoreError, TokenError};
-use crate::gate::RefreshGate;
 use crate::token::{Generation, TokenSet};
-
-async fn wanting(gate: &RefreshGate) -> tokio::task::JoinHandle<super::super::core::Outcome> {
-    let gate = gate.clone();
-    started(async move { gate.current().await }).await
-}
-
-async fn refused(gate: &RefreshGate, generation: Generation) -> tokio::task::JoinHandle<super::super::core::Outcome> {
-    let gate = gate.clone();
-    started(async move { gate.refresh_after(generation).await }).await
-}
 
 /// A flight may find that what it was to replace is good after all. That answers those who found it stale by the
 /// clock, but not those to whom a server refused it.

@@ -6,15 +6,8 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use jiff::SignedDuration;
 
-use super::world::{LIFETIME, World, started};
+use super::world::{LIFETIME, World, refused, started};
 use crate::error::TokenError;
-use crate::gate::RefreshGate;
-use crate::token::Generation;
-
-async fn refused(gate: &RefreshGate, generation: Generation) -> tokio::task::JoinHandle<super::super::core::Outcome> {
-    let gate = gate.clone();
-    started(async move { gate.refresh_after(generation).await }).await
-}
 
 #[tokio::test(start_paused = true)]
 async fn ten_refusals_before_during_and_up_to_thirty_seconds_after_the_refresh_cost_one() {
@@ -174,25 +167,4 @@ async fn without_a_refresh_token_nothing_is_renewed_and_nothing_is_cleared() {
     assert!(matches!(*waiter.await.unwrap().unwrap_err(), TokenError::NotRenewable { at_its_end: true }));
     assert!(world.stored().is_some() && world.stamp().unwrap().ended.is_none());
     assert!(world.stamp().unwrap().renewing.is_none(), "nothing is under way any more");
-}
-
-#[tokio::test(start_paused = true)]
-async fn who_was_refused_gets_a_newer_token_also_from_a_flight_that_finds_the_old_one_fresh_again() {
-    let mut world = World::new();
-    let gate = world.process();
-    let used = gate.snapshot().generation;
-    tokio::time::advance(LIFETIME).await;
-    let held = world.hold_lock();
-    let stale = started({
-        let gate = gate.clone();
-        async move { gate.current().await }
-    })
-    .await;
-    let refused = refused(&gate, used).await;
-    // While the flight waits for the lock, the clock is set back: the token is fresh again, and nothing to renew.
-    world.set_clock_by(-50_000);
-    drop(held);
-    world.call().await.succeed();
-    assert_eq!(stale.await.unwrap().unwrap().generation, used, "whoever only wanted a fresh one may have it");
-    assert_eq!(refused.await.unwrap().unwrap().generation, used.next());
 }

@@ -15,6 +15,7 @@ use url::Url;
 
 use crate::error::{StoreError, TokenError};
 use crate::expiry::Lifetime;
+use crate::gate::core::Outcome;
 use crate::gate::{
     Clock, Held, LockHolder, Ports, RefreshGate, Rendezvous, Renewal, RenewalError, Stamp, TokenStore, WayOut, Work,
 };
@@ -238,6 +239,18 @@ pub(super) async fn started<T: Send + 'static>(
     let handle = tokio::spawn(future);
     settle().await;
     handle
+}
+
+/// Asks `gate` for a live token, and lets it go as far as it can.
+pub(super) async fn wanting(gate: &RefreshGate) -> tokio::task::JoinHandle<Outcome> {
+    let gate = gate.clone();
+    started(async move { gate.current().await }).await
+}
+
+/// Tells `gate` that a server refused `generation`, and lets it go as far as it can.
+pub(super) async fn refused(gate: &RefreshGate, generation: Generation) -> tokio::task::JoinHandle<Outcome> {
+    let gate = gate.clone();
+    started(async move { gate.refresh_after(generation).await }).await
 }
 
 impl Shared {
