@@ -16,6 +16,11 @@ fn in_a_refresh(endpoint: &Endpoint, arguments: &[&str]) -> (Cli, Running, crate
     (cli, process, refresh)
 }
 
+/// Long enough for the refresh to be sent on a busy machine: one that has not been sent by then is given up.
+const IN_TIME: &str = "2s";
+/// When that time is over.
+const OVER: Duration = Duration::from_millis(2_500);
+
 #[test]
 fn a_signal_in_a_refresh_waits_until_it_is_saved() {
     for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143), (Signal::HUP, 129)] {
@@ -81,9 +86,9 @@ fn a_signal_at_a_login_that_waits_for_the_server_ends_it() {
 #[test]
 fn a_timeout_in_a_refresh_waits_until_it_is_saved() {
     let endpoint = Endpoint::start();
-    let (cli, process, refresh) = in_a_refresh(&endpoint, &["get", "/x", "--timeout", "50ms"]);
+    let (cli, process, refresh) = in_a_refresh(&endpoint, &["get", "/x", "--timeout", IN_TIME]);
     // Its message comes before the process waits; so nothing tells when the time is over but the time itself.
-    std::thread::sleep(Duration::from_millis(100));
+    std::thread::sleep(OVER);
     refresh.reply(Answer::tokens("access-2", "refresh-2", 900.0));
     process.finish().expect(6);
     assert_eq!(cli.run(&["token"]).expect(0).text(), "access-2\n");
@@ -92,9 +97,9 @@ fn a_timeout_in_a_refresh_waits_until_it_is_saved() {
 #[test]
 fn the_first_signal_while_only_the_refresh_is_waited_for_does_not_cut_it_off() {
     let endpoint = Endpoint::start();
-    let (cli, process, refresh) = in_a_refresh(&endpoint, &["get", "/x", "--timeout", "100ms"]);
+    let (cli, process, refresh) = in_a_refresh(&endpoint, &["get", "/x", "--timeout", IN_TIME]);
     // It is the program's own clock that has to move on: past the time of the request.
-    std::thread::sleep(Duration::from_millis(400));
+    std::thread::sleep(OVER);
     process.signal(Signal::INT);
     refresh.reply(Answer::tokens("access-2", "refresh-2", 900.0));
     process.finish().expect(130);
