@@ -10,8 +10,10 @@ fn a_burst_that_is_refused_needs_no_second_connection_a_request() {
     let before = endpoint.connections();
     let burst = cli.start(&["burst", "-n", &REQUESTS.to_string(), "--json", "/x"]);
     let refused: Vec<Call> = (0..REQUESTS).map(|_| endpoint.expect("GET", "/x")).collect();
+    // Longer than what an HTTP client reads to its end by itself when nobody wants it.
+    let page = "x".repeat(48 * 1024);
     for call in refused {
-        call.reply(Answer::error(403, "Invalid token"));
+        call.reply(Answer::new(403, &page));
     }
     endpoint.expect("POST", "/refresh").reply(Answer::tokens("access-2", "refresh-2", 900.0));
     for _ in 0..REQUESTS {
