@@ -1,7 +1,8 @@
 //! Logs, on stderr.
 //!
 //! What is never logged, at any level: tokens of either kind, attempt keys, passwords, the pepper, request headers and
-//! bodies. A session is named by its id, a user by its number.
+//! bodies, and paths that are none of ours. A session is named by its id, a user by its number, and whatever is said while a
+//! request is served bears the id that its answer carries as `X-Request-Id`.
 
 use std::io::{self, IsTerminal as _};
 

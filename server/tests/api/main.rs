@@ -15,6 +15,8 @@ mod jose;
 mod keys;
 mod logout;
 #[cfg(unix)]
+mod logs;
+#[cfg(unix)]
 mod postgres;
 #[cfg(unix)]
 mod postgres_store;
