@@ -30,6 +30,8 @@ mod proxy;
 mod races;
 mod refresh;
 mod revocation;
+#[cfg(unix)]
+mod secrets;
 mod sessions;
 mod store_contract;
 mod sweep;
