@@ -5,6 +5,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod away;
+#[cfg(unix)]
+mod checklist;
 mod cors;
 #[cfg(unix)]
 mod crashes;
