@@ -14,9 +14,14 @@ pub(crate) struct Comparison {
 
 /// How our figure is told beside another one.
 #[derive(Clone, Copy, PartialEq, Eq)]
+#[allow(dead_code, reason = "each benchmark needs some of them")]
 pub(crate) enum Relation {
     /// How many times the other.
     Ratio,
+    /// How many times the other, which should be the target at least.
+    TimesAtLeast,
+    /// How many times the other, which should be the target at most.
+    TimesAtMost,
     /// How much more than the other.
     Difference,
 }
@@ -42,7 +47,7 @@ impl Comparison {
     }
 
     /// Prints a table and a line of JSON. `target` is what our figure, or our difference to the one other arm, should be
-    /// below.
+    /// below; or what a relation to the one other arm says of itself.
     pub(crate) fn print(&self, relation: Relation, target: Option<f64>) {
         let (ours, our_figures) = &self.arms[0];
         let rounds = our_figures.len();
@@ -64,19 +69,22 @@ impl Comparison {
             let related = Figures { median: related, ..ends };
             related.print(&format!("{} {theirs}", relation.word()));
             line[format!("{} {theirs}", relation.word())] = related.json();
-            if relation == Relation::Difference {
+            if relation != Relation::Ratio {
                 told = related;
             }
         }
         if let Some(target) = target {
-            let verdict = if told.median < target { "" } else { "   MISSED" };
-            let what = if relation == Relation::Ratio { ours } else { "the difference" };
+            let (what, unit, bound, worst) = match relation {
+                Relation::Ratio => (*ours, self.unit, "<", told.max),
+                Relation::Difference => ("the difference", self.unit, "<", told.max),
+                Relation::TimesAtLeast => ("the ratio", "times", ">=", told.min),
+                Relation::TimesAtMost => ("the ratio", "times", "<=", told.max),
+            };
+            let met = if bound == ">=" { told.median >= target } else { told.median < target };
+            let verdict = if met { "" } else { "   MISSED" };
             println!(
-                "{}: {what} {:.1} {unit}, at worst {:.1} (target < {target} {unit}){verdict}",
-                self.name,
-                told.median,
-                told.max,
-                unit = self.unit
+                "{}: {what} {:.1} {unit}, at worst {worst:.1} (target {bound} {target} {unit}){verdict}",
+                self.name, told.median,
             );
             line["target"] = json!(target);
         }
@@ -87,14 +95,14 @@ impl Comparison {
 impl Relation {
     fn of(self, ours: f64, theirs: f64) -> f64 {
         match self {
-            Self::Ratio => ours / theirs,
+            Self::Ratio | Self::TimesAtLeast | Self::TimesAtMost => ours / theirs,
             Self::Difference => ours - theirs,
         }
     }
 
     fn word(self) -> &'static str {
         match self {
-            Self::Ratio => "ratio to",
+            Self::Ratio | Self::TimesAtLeast | Self::TimesAtMost => "ratio to",
             Self::Difference => "more than",
         }
     }
