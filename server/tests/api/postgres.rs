@@ -67,7 +67,7 @@ impl Cluster {
         guard.args(["-c", GUARD, "sh"]).arg(&directory).stdin(Stdio::piped()).stdout(Stdio::null());
         // A Ctrl-C in the terminal is for the tests; the guard has work to do afterwards.
         let guard = guard.stderr(Stdio::null()).process_group(0).spawn().unwrap();
-        let programs = programs();
+        let Some(programs) = Self::programs() else { panic!("PostgreSQL is not installed") };
         let cluster = Cluster { directory, programs, guard: Some(guard), databases: AtomicU32::new(0) };
         cluster.run("initdb", &["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]);
         let settings = cluster.directory.join("data/postgresql.conf");
@@ -87,6 +87,21 @@ impl Cluster {
     /// Ends the server without letting it finish anything.
     pub(crate) fn crash(&self) {
         self.run("pg_ctl", &["-w", "-s", "-m", "immediate", "stop"]);
+    }
+
+    /// Returns the directory of PostgreSQL's own programs, which Debian keeps off the PATH.
+    pub(crate) fn programs() -> Option<PathBuf> {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        if let Some(directory) = std::env::split_paths(&path).find(|directory| directory.join("initdb").is_file()) {
+            return Some(directory);
+        }
+        let installed = fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
+        installed
+            .map(|entry| entry.unwrap())
+            .map(|entry| (entry.file_name().to_string_lossy().parse().unwrap_or(0), entry.path().join("bin")))
+            .filter(|(_, directory)| directory.join("initdb").is_file())
+            .max_by_key(|(version, _): &(u32, PathBuf)| *version)
+            .map(|(_, directory)| directory)
     }
 
     /// Makes an empty database and returns its URL.
@@ -166,21 +181,4 @@ fn ordinary_user() -> (u32, u32) {
         Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
     };
     number("postgres").or_else(|| number("nobody")).unwrap()
-}
-
-/// Returns the directory of PostgreSQL's own programs, which Debian keeps off the PATH.
-fn programs() -> PathBuf {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    if let Some(directory) = std::env::split_paths(&path).find(|directory| directory.join("initdb").is_file()) {
-        return directory;
-    }
-    let installed = fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
-    let mut versions: Vec<(u32, PathBuf)> = installed
-        .map(|entry| entry.unwrap())
-        .map(|entry| (entry.file_name().to_string_lossy().parse().unwrap_or(0), entry.path().join("bin")))
-        .filter(|(_, directory)| directory.join("initdb").is_file())
-        .collect();
-    versions.sort();
-    assert!(!versions.is_empty(), "PostgreSQL is not installed");
-    versions.remove(versions.len() - 1).1
 }
