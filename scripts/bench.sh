@@ -1,15 +1,23 @@
 #!/usr/bin/env bash
 # Measures release builds, and prints each figure beside its target or its rival: what the refresh gate costs by itself,
-# what many processes on one token cost, and curl and oha beside `get` and `burst` (see benches/). No time fails this;
-# wrong behaviour does: an allocation on the fast path, a second refresh, a call that was not answered.
+# what many processes on one token cost, curl and oha beside `get` and `burst` (see benches/), and the server beside a
+# Koa server and in a flood of logins (see server/benches/). No time fails this; wrong behaviour does: an allocation on
+# the fast path, a second refresh, a call that was not answered. With `memory`, measures nothing but what the server
+# holds in memory over a million refreshes, which takes minutes.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # shellcheck source=scripts/common.sh
 source scripts/common.sh
 
-[[ $# -eq 0 ]] || fail "usage: scripts/bench.sh"
+[[ $# -eq 0 || "$*" == memory ]] || fail "usage: scripts/bench.sh [memory]"
 
-need curl=curl
+if [[ "$*" == memory ]]; then
+  step 'memory' cargo bench --workspace --locked --bench server -- memory
+  exit
+fi
+
+need curl=curl wrk=wrk node=nodejs npm=npm
+install_peers
 OHA=$(command -v oha || true)
 if [[ -z $OHA ]]; then
   tools=$(target_directory)/tools
@@ -18,7 +26,7 @@ if [[ -z $OHA ]]; then
 fi
 export OHA
 
-benches=(gate processes compare)
+benches=(gate processes compare server)
 # Cargo's bench profile is the release profile: what is built here is what `cargo bench` runs.
 step 'build' cargo build --workspace --release --locked --bins --test allocations "${benches[@]/#/--bench=}"
 step 'allocations' cargo test --workspace --release --locked --test allocations

@@ -55,6 +55,14 @@ need() {
   done
 }
 
+# Installs what the foreign peers of tests/peers stand on.
+install_peers() {
+  # npm writes the first of these last: it is older than the lock file when that has changed since.
+  if [[ ! tests/peers/node_modules/.package-lock.json -nt tests/peers/package-lock.json ]]; then
+    step 'npm ci' npm ci --prefix tests/peers --no-audit --no-fund --loglevel=error
+  fi
+}
+
 # Builds both binaries. A test is among the targets because cargo then unifies the features of the tests' own
 # dependencies in: this is one build with that of `cargo test --workspace`, and without it tokio and what stands on it
 # would be built twice.

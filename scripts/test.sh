@@ -11,10 +11,7 @@ need gnome-keyring-daemon=gnome-keyring dbus-daemon=dbus secret-tool=libsecret-t
 node -e 'process.exit(Number(process.versions.node.split(".")[0]) < 18 ? 1 : 0)' ||
   fail "the foreign peers need Node.js 18 or newer, this is $(node --version)"
 
-# npm writes the first of these last: it is older than the lock file when that has changed since.
-if [[ ! tests/peers/node_modules/.package-lock.json -nt tests/peers/package-lock.json ]]; then
-  step 'npm ci' npm ci --prefix tests/peers --no-audit --no-fund --loglevel=error
-fi
+install_peers
 # The tests run the server's binary, which cargo does not build for the tests of another package.
 step 'build' build_binaries
 step 'tests' cargo test --workspace --locked -- --include-ignored
