@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::domain::Lifetimes;
-use crate::password::PasswordCost;
+use crate::password::{PasswordCost, Room};
 use crate::pepper::PepperSource;
 use crate::routes::AllowedOrigins;
 use crate::store::DatabaseUrl;
@@ -24,6 +24,8 @@ pub struct Config {
     pub origins: AllowedOrigins,
     /// What a password hash costs.
     pub password_cost: PasswordCost,
+    /// How many of them run and wait at once.
+    pub password_room: Room,
     /// Whether to add the two users that everybody knows, on a database that nobody else uses.
     pub demo: bool,
 }

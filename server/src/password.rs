@@ -1,9 +1,11 @@
 //! Passwords: Argon2id, off the worker threads, a few at a time.
 //!
 //! - An unknown user costs as much time as a wrong password.
-//! - At most as many hashes as there are cores run at once, each in its own 19 MiB; the others wait.
+//! - At most as many hashes as there are cores run at once, each in its own 19 MiB; some others wait, in order.
+//! - The queue is bounded: whoever finds it full is told so at once, instead of waiting for an answer that is of no use
+//!   any more.
 //! - A request that goes away while its password is hashed keeps its place until the hash is done, so going away does not
-//!   get around the cap.
+//!   get around the cap. One that goes away while it waits leaves the queue.
 
 use std::num::NonZero;
 use std::sync::Arc;
@@ -14,7 +16,7 @@ use argon2::password_hash::{
     phc::{self, Output, Salt},
 };
 use argon2::{Algorithm, Argon2, Params, Version};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::domain::Password;
 use crate::ports::PasswordHash;
@@ -36,9 +38,39 @@ impl Default for PasswordCost {
     }
 }
 
+/// How much hashing there is room for.
+#[derive(Clone, Copy, Debug)]
+pub struct Room {
+    /// How many hashes run at once.
+    pub at_once: usize,
+    /// How many more requests may wait for that.
+    pub waiting: usize,
+}
+
+impl Room {
+    /// More at once would make logins no faster that anybody notices, and each takes 19 MiB. It is also less than the
+    /// failures that an account is allowed: what one server hashes at a time never uses them
+    /// up, however many log in rightly at the same moment.
+    const MOST_AT_ONCE: usize = 8;
+    /// About a second's work, at 20 to 40 ms a hash.
+    const WAITING_FOR_EACH: usize = 32;
+}
+
+impl Default for Room {
+    /// Returns the room of this machine: a hash a core, and about a second of waiting.
+    fn default() -> Self {
+        let cores = thread::available_parallelism().map_or(1, NonZero::get);
+        let at_once = cores.min(Self::MOST_AT_ONCE);
+        Self { at_once, waiting: at_once * Self::WAITING_FOR_EACH }
+    }
+}
+
 /// Why a password could not be hashed or compared.
 #[derive(Debug, thiserror::Error)]
 pub enum PasswordError {
+    /// As many wait as may: come back in a moment.
+    #[error("too many passwords wait to be hashed")]
+    Busy,
     /// The cost is out of range, or a stored hash is none.
     #[error("could not hash the password: {0}")]
     Hash(HashError),
@@ -53,40 +85,64 @@ pub struct Passwords {
     argon2: Argon2<'static>,
     /// Compared with where there is no user.
     decoy: PasswordHash,
+    /// A place for each request that may be here at all, at work or in the queue.
+    entrance: Arc<Semaphore>,
     /// A place for each hash that may run at once. A fair queue, so nobody waits for ever.
     places: Arc<Semaphore>,
 }
 
+/// Somebody's turn to hash one password: whoever holds it has waited, and makes others wait.
+#[derive(Debug)]
+pub struct Turn {
+    argon2: Argon2<'static>,
+    decoy: PasswordHash,
+    _place: OwnedSemaphorePermit,
+    _entrance: OwnedSemaphorePermit,
+}
+
 impl Passwords {
-    /// Returns what hashes at this cost.
+    /// Returns what hashes at this cost, in the room of this machine.
     pub fn new(cost: PasswordCost) -> Result<Self, PasswordError> {
+        Self::with_room(cost, Room::default())
+    }
+
+    /// Returns what hashes at this cost, in so much room.
+    pub fn with_room(cost: PasswordCost, room: Room) -> Result<Self, PasswordError> {
         let failed = |error: argon2::Error| PasswordError::Hash(error.into());
         let params = Params::new(cost.memory_kib, cost.passes, 1, None).map_err(failed)?;
         let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
         let decoy = decoy(&argon2).map_err(PasswordError::Hash)?;
-        let cores = thread::available_parallelism().map_or(1, NonZero::get);
-        Ok(Self { argon2, decoy, places: Arc::new(Semaphore::new(cores)) })
+        let entrance = Arc::new(Semaphore::new(room.at_once + room.waiting));
+        Ok(Self { argon2, decoy, entrance, places: Arc::new(Semaphore::new(room.at_once)) })
+    }
+
+    /// Waits for a turn to hash, unless too many wait already.
+    pub async fn turn(&self) -> Result<Turn, PasswordError> {
+        let entrance = Arc::clone(&self.entrance).try_acquire_owned().map_err(|_| PasswordError::Busy)?;
+        let place = Arc::clone(&self.places).acquire_owned().await.map_err(|_| PasswordError::Interrupted)?;
+        let (argon2, decoy) = (self.argon2.clone(), self.decoy.clone());
+        Ok(Turn { argon2, decoy, _place: place, _entrance: entrance })
     }
 
     /// Returns the hash to keep of a new password.
     pub async fn hash(&self, password: Password) -> Result<PasswordHash, PasswordError> {
-        let argon2 = self.argon2.clone();
-        self.run(move || {
-            let salt = random::bytes::<16>();
-            let hash = argon2.hash_password_with_salt(password.as_bytes(), &salt)?;
-            Ok(PasswordHash(hash.to_string()))
-        })
-        .await
+        self.turn().await?.run(move |turn| hash(&turn.argon2, &password)).await
     }
 
     /// Answers whether `password` is the one behind `hash`; without a hash the answer is no, after the same time.
     pub async fn verify(&self, password: Password, hash: Option<PasswordHash>) -> Result<bool, PasswordError> {
-        let argon2 = self.argon2.clone();
-        let known = hash.is_some();
-        let hash = hash.unwrap_or_else(|| self.decoy.clone());
-        self.run(move || {
+        self.turn().await?.verify(password, hash).await
+    }
+}
+
+impl Turn {
+    /// Answers whether `password` is the one behind `hash`; without a hash the answer is no, after the same time.
+    pub async fn verify(self, password: Password, hash: Option<PasswordHash>) -> Result<bool, PasswordError> {
+        self.run(move |turn| {
+            let known = hash.is_some();
+            let hash = hash.as_ref().unwrap_or(&turn.decoy);
             let hash = phc::PasswordHash::new(&hash.0)?;
-            match argon2.verify_password(password.as_bytes(), &hash) {
+            match turn.argon2.verify_password(password.as_bytes(), &hash) {
                 Ok(()) => Ok(known),
                 Err(HashError::PasswordInvalid) => Ok(false),
                 Err(error) => Err(error),
@@ -95,20 +151,19 @@ impl Passwords {
         .await
     }
 
+    /// The turn goes along with the work, and lasts as long, whoever still waits for it.
     async fn run<T: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> Result<T, HashError> + Send + 'static,
+        self,
+        work: impl FnOnce(&Turn) -> Result<T, HashError> + Send + 'static,
     ) -> Result<T, PasswordError> {
-        let place = Arc::clone(&self.places).acquire_owned().await;
-        let place = place.map_err(|_| PasswordError::Interrupted)?;
-        tokio::task::spawn_blocking(move || {
-            let _place = place;
-            work()
-        })
-        .await
-        .map_err(|_| PasswordError::Interrupted)?
-        .map_err(PasswordError::Hash)
+        let done = tokio::task::spawn_blocking(move || work(&self)).await;
+        done.map_err(|_| PasswordError::Interrupted)?.map_err(PasswordError::Hash)
     }
+}
+
+fn hash(argon2: &Argon2<'_>, password: &Password) -> Result<PasswordHash, HashError> {
+    let salt = random::bytes::<16>();
+    Ok(PasswordHash(argon2.hash_password_with_salt(password.as_bytes(), &salt)?.to_string()))
 }
 
 /// Returns a hash of no password, with the parameters of the real ones.
@@ -125,6 +180,10 @@ fn decoy(argon2: &Argon2<'_>) -> Result<PasswordHash, HashError> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
     use super::*;
 
     fn passwords() -> Passwords {
@@ -151,6 +210,50 @@ mod tests {
         let cost = |hash: &str| hash.split('$').take(4).collect::<Vec<_>>().join("$");
         assert_eq!(cost(&passwords.decoy.0), cost(&hash));
         assert_eq!(passwords.decoy.0.len(), hash.len());
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_is_told_at_once_and_empties_again() {
+        let cost = PasswordCost { memory_kib: 8, passes: 1 };
+        let passwords = Passwords::with_room(cost, Room { at_once: 1, waiting: 2 }).unwrap();
+        let first = passwords.turn().await.unwrap();
+        let mut second = Box::pin(passwords.turn());
+        let mut third = Box::pin(passwords.turn());
+        assert!(timeout(Duration::ZERO, &mut second).await.is_err());
+        assert!(timeout(Duration::ZERO, &mut third).await.is_err());
+        assert!(matches!(passwords.turn().await, Err(PasswordError::Busy)));
+        assert!(matches!(passwords.verify(password("one"), None).await, Err(PasswordError::Busy)));
+        // One that goes away leaves the queue, one that is done lets the next one in.
+        drop(second);
+        let mut fourth = Box::pin(passwords.turn());
+        assert!(timeout(Duration::ZERO, &mut fourth).await.is_err());
+        assert!(!first.verify(password("one"), None).await.unwrap());
+        drop(third.await.unwrap());
+        drop(fourth.await.unwrap());
+        assert!(!passwords.verify(password("one"), None).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn going_away_does_not_get_around_the_cap() {
+        let cost = PasswordCost { memory_kib: 8, passes: 1 };
+        let passwords = Passwords::with_room(cost, Room { at_once: 1, waiting: 0 }).unwrap();
+        let (go, gone) = std::sync::mpsc::channel::<()>();
+        let turn = passwords.turn().await.unwrap();
+        let mut work = Box::pin(turn.run(move |_| {
+            let _ = gone.recv();
+            Ok(())
+        }));
+        assert!(timeout(Duration::ZERO, &mut work).await.is_err());
+        drop(work);
+        assert!(matches!(passwords.turn().await, Err(PasswordError::Busy)));
+        drop(go);
+        timeout(Duration::from_secs(10), async {
+            while passwords.turn().await.is_err() {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await
+        .unwrap();
     }
 
     #[tokio::test]

@@ -104,7 +104,7 @@ impl Application {
         let bound = |source| StartError::Bind { address: config.listen[0], source };
         let address = listener.local_addr().map_err(bound)?;
         let store = store::open(&config.database, Missing::Create).await?;
-        let passwords = Passwords::new(config.password_cost)?;
+        let passwords = Passwords::with_room(config.password_cost, config.password_room)?;
         // Before the pepper: a database that is refused here must not be bound to one.
         if config.demo {
             demo::add_users(&*store, &passwords).await?;

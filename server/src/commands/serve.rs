@@ -11,7 +11,7 @@ use super::context::{database_url, pepper_source, print, tell};
 use crate::cli::ServeArgs;
 use crate::config::{ACCESS_TTL, Config, DEMO_ACCESS_TTL};
 use crate::domain::Lifetimes;
-use crate::password::PasswordCost;
+use crate::password::{PasswordCost, Room};
 use crate::routes::AllowedOrigins;
 use crate::startup::Application;
 use crate::store::DatabaseUrl;
@@ -75,6 +75,7 @@ fn resolve(args: &ServeArgs) -> Result<(Config, ThrowAway), CommandError> {
         },
         origins,
         password_cost: PasswordCost::default(),
+        password_room: Room::default(),
         demo: args.demo,
     };
     Ok((config, throw_away))

@@ -53,7 +53,7 @@ pub enum ApiError {
         /// Those.
         allow: &'static str,
     },
-    /// The database is away: come back in a moment.
+    /// The database is away, or there is too much to do: come back in a moment.
     #[error("Service unavailable")]
     Unavailable,
     /// A fault of the server.

@@ -19,6 +19,7 @@ pub(super) async fn login(auth: Data<Auth>, payload: Payload) -> Result<HttpResp
     match auth.login(&name, password).await {
         Ok(pair) => Ok(tokens::answer(&pair)),
         Err(LoginError::Refused) => Err(ApiError::InvalidLogin),
+        Err(LoginError::Busy) => Err(ApiError::Unavailable),
         Err(LoginError::Internal(error)) => Err(error.into()),
     }
 }

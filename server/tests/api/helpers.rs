@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use authcli_server::config::Config;
 use authcli_server::domain::Lifetimes;
-use authcli_server::password::PasswordCost;
+use authcli_server::password::{PasswordCost, Room};
 use authcli_server::pepper::PepperSource;
 use authcli_server::ports::Store;
 use authcli_server::routes::AllowedOrigins;
@@ -117,6 +117,7 @@ pub(crate) async fn spawn_app_on(backend: Backend, change: impl FnOnce(&mut Conf
         lifetimes: Lifetimes { access: Duration::from_mins(15), refresh: day * 7, session: day * 90 },
         origins: AllowedOrigins::Any,
         password_cost: CHEAP,
+        password_room: Room::default(),
         demo: true,
     };
     change(&mut config);
@@ -137,7 +138,14 @@ impl TestApp {
 
     /// Starts a second server on the same database.
     pub(crate) async fn sibling(&self) -> TestApp {
-        Self::start(self.config.clone(), self.reach.clone()).await
+        self.sibling_with(|_| {}).await
+    }
+
+    /// Starts a second server on the same database, with another configuration.
+    pub(crate) async fn sibling_with(&self, change: impl FnOnce(&mut Config)) -> TestApp {
+        let mut config = self.config.clone();
+        change(&mut config);
+        Self::start(config, self.reach.clone()).await
     }
 
     /// Starts a second server that reaches the same database by another URL.

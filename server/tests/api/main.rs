@@ -15,6 +15,7 @@ mod helpers;
 #[cfg(unix)]
 mod jose;
 mod keys;
+mod logins;
 mod logout;
 #[cfg(unix)]
 mod logs;
