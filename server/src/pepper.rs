@@ -18,7 +18,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use secrecy::{ExposeSecret as _, SecretSlice, SecretString};
 use zeroize::{Zeroize as _, Zeroizing};
 
-use crate::domain::SessionKey;
+use crate::domain::{SessionKey, ThrottleKey};
 use crate::ports::{KeyStore, PepperId, StoreError};
 use crate::random;
 
@@ -121,6 +121,11 @@ impl Pepper {
     /// Returns the keys of the session whose row holds `salt`.
     pub fn session_key(&self, salt: &[u8]) -> SessionKey {
         SessionKey::derive(self.secret.expose_secret(), salt)
+    }
+
+    /// Returns the key under which failed logins are counted.
+    pub fn throttle_key(&self) -> ThrottleKey {
+        ThrottleKey::new(derive(self.secret.expose_secret(), b"authcli-server throttle key v1").as_slice())
     }
 
     /// Encrypts `secret` so that only this pepper opens it, and only under the same `label`.

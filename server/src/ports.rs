@@ -12,7 +12,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::domain::{
-    AttemptHash, Generation, KeyId, KeyTimes, Lifetimes, SessionId, SessionState, UnixMillis, UserId, Username,
+    AttemptHash, Bucket, Counted, Generation, KeyId, KeyTimes, Lifetimes, SessionId, SessionState, Subject, Subjects,
+    UnixMillis, UserId, Username,
 };
 
 /// Why a store did not do what it was asked.
@@ -189,6 +190,23 @@ pub trait SessionDirectory: Send + Sync {
     async fn revoke_sessions(&self, selection: &SessionSelection) -> Result<u64, StoreError>;
 }
 
+/// Counts failed logins; the rules are in [`crate::domain::Bucket`].
+#[async_trait]
+pub trait LoginAttempts: Send + Sync {
+    /// Returns the buckets that an attempt would be counted in: that of the known address, if it is one, else those of the
+    /// account and of the network.
+    async fn buckets(&self, subjects: &Subjects) -> Result<Vec<Bucket>, StoreError>;
+
+    /// Counts an attempt as failed in all its buckets, if each of them has room; returns what they are like afterwards.
+    async fn reserve_attempt(&self, subjects: &Subjects) -> Result<Option<Vec<Bucket>>, StoreError>;
+
+    /// Takes a failure out of a bucket again.
+    async fn refund_attempt(&self, subject: &Subject, counted: Counted) -> Result<(), StoreError>;
+
+    /// Notes that an account was logged in to from an address.
+    async fn remember_address(&self, known_address: &Subject, life: Duration) -> Result<(), StoreError>;
+}
+
 /// A user as the operator sees it.
 #[derive(Clone, Debug)]
 pub struct UserRecord {
@@ -315,9 +333,13 @@ pub struct Swept {
 
 /// All that a database does for the server.
 #[async_trait]
-pub trait Store: SessionStore + SessionDirectory + UserStore + KeyStore + fmt::Debug {
+pub trait Store: SessionStore + SessionDirectory + LoginAttempts + UserStore + KeyStore + fmt::Debug {
     /// Looks at the next few sessions in the order of their ids, and deletes those that have been over for long.
     async fn sweep(&self, sweep: Sweep) -> Result<Swept, StoreError>;
+
+    /// Deletes buckets that have drained and addresses that are not known any more, `most` of each; returns how many of the
+    /// kind of which there were more.
+    async fn sweep_attempts(&self, most: u32) -> Result<usize, StoreError>;
 
     /// Finishes what is under way and lets the database go.
     async fn close(&self);

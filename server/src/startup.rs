@@ -114,7 +114,7 @@ impl Application {
         let pepper = Arc::new(Pepper::load(&config.pepper, &*store).await?);
         let keys = KeyRing::load(store.clone(), Arc::clone(&pepper), config.lifetimes.access).await?;
         let has_users = !store.users().await?.is_empty();
-        let auth = Auth::new(store.clone(), store.clone(), pepper, keys, passwords, config.lifetimes);
+        let auth = Auth::new(store.clone(), store.clone(), store.clone(), pepper, keys, passwords, config.lifetimes);
         Ok(Self { listener, address, auth: Data::new(auth), origins: Data::new(config.origins), store, has_users })
     }
 

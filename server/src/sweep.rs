@@ -1,16 +1,19 @@
-//! The sweep: sessions that have been over for long are deleted, a few at a time, for as long as the server runs.
+//! The sweep: sessions that have been over for long, and failed logins that are forgotten, are deleted, a few at a time,
+//! for as long as the server runs.
 //!
 //! - A live session is never deleted, and the store looks at each again in the statement that deletes it.
 //! - A session is kept for a week after its end. Whoever asks why it ended finds the reason that long, and a database whose
 //!   clock runs ahead by less deletes nobody who is still logged in.
 //! - A used token, a late duplicate or a logout of a deleted session is refused or does nothing, as when it was there:
 //!   only a live session can be stolen, and those stay.
+//! - Failed logins are looked for every minute, so the table holds little more than those of the last minutes; how many
+//!   that can be is bounded by the hashes that the servers can do in the time.
 //! - Each step looks at a bounded number of rows, and there is a pause after it: requests do not feel it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 use tracing::{debug, info};
@@ -26,6 +29,8 @@ pub struct Pace {
     pub step: u32,
     /// How long to wait before each step.
     pub pause: Duration,
+    /// How long to wait before failed logins are looked for again.
+    pub attempts_rest: Duration,
     /// How long to wait after a walk through all sessions, or after a failure.
     pub rest: Duration,
 }
@@ -36,6 +41,7 @@ impl Default for Pace {
             keep: Duration::from_hours(7 * 24),
             step: 500,
             pause: Duration::from_secs(1),
+            attempts_rest: Duration::from_mins(1),
             rest: Duration::from_mins(10),
         }
     }
@@ -45,15 +51,18 @@ impl Default for Pace {
 #[derive(Debug)]
 pub struct Sweeper {
     /// Dropping it asks the task to stop after the step that it is at.
-    stop: oneshot::Sender<()>,
+    stop: watch::Sender<()>,
     task: JoinHandle<()>,
 }
 
 impl Sweeper {
     /// Starts to sweep, on a task of its own.
     pub fn start(store: Arc<dyn Store>, pace: Pace) -> Self {
-        let (stop, stopped) = oneshot::channel();
-        Self { stop, task: tokio::spawn(sweep(store, pace, stopped)) }
+        let (stop, stopped) = watch::channel(());
+        let task = tokio::spawn(async move {
+            tokio::join!(sweep_sessions(&*store, pace, stopped.clone()), sweep_attempts(&*store, pace, stopped));
+        });
+        Self { stop, task }
     }
 
     /// Stops between two steps.
@@ -64,13 +73,31 @@ impl Sweeper {
     }
 }
 
-async fn sweep(store: Arc<dyn Store>, pace: Pace, mut stopped: oneshot::Receiver<()>) {
+async fn sweep_attempts(store: &dyn Store, pace: Pace, mut stopped: watch::Receiver<()>) {
+    let mut wait = pace.pause;
+    loop {
+        tokio::select! {
+            _ = stopped.changed() => return,
+            () = sleep(wait) => {}
+        }
+        wait = match store.sweep_attempts(pace.step).await {
+            Ok(deleted) if deleted == pace.step as usize => pace.pause,
+            Ok(_) => pace.attempts_rest,
+            Err(error) => {
+                debug!(%error, "the sweep of failed logins rests");
+                pace.attempts_rest
+            }
+        };
+    }
+}
+
+async fn sweep_sessions(store: &dyn Store, pace: Pace, mut stopped: watch::Receiver<()>) {
     let mut after = None;
     let mut deleted = 0;
     let mut wait = pace.pause;
     loop {
         tokio::select! {
-            _ = &mut stopped => return,
+            _ = stopped.changed() => return,
             () = sleep(wait) => {}
         }
         wait = pace.pause;

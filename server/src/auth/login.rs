@@ -1,5 +1,8 @@
 //! Log in: a name and a password for a session.
 
+use std::net::IpAddr;
+use std::time::Duration;
+
 use tracing::debug;
 
 use super::{Auth, InternalError, TokenPair};
@@ -14,6 +17,12 @@ pub enum LoginError {
     /// No such user, a wrong password, or one that was changed a moment ago: the client is not told which.
     #[error("invalid user name or password")]
     Refused,
+    /// Too many failures before this attempt; it was not looked at.
+    #[error("too many failed logins")]
+    Throttled {
+        /// When to come back.
+        wait: Duration,
+    },
     /// Too many others are logging in: the client may come back in a moment.
     #[error("too many passwords wait to be hashed")]
     Busy,
@@ -32,20 +41,27 @@ impl From<PasswordError> for LoginError {
 }
 
 impl Auth {
-    /// Opens a session for the user of this name and password.
+    /// Opens a session for the user of this name and password; `from` is the client's address.
     ///
     /// A name that nobody can have is as unknown as any other, and costs the same time.
-    /// The turn to hash comes first: a flood of logins costs the database no more than there is room for.
-    pub async fn login(&self, name: &str, password: Password) -> Result<TokenPair, LoginError> {
+    /// The attempt is counted when it has its turn: as few count at a time as are hashed at a time, so many logins that
+    /// are right do not look like failures to each other.
+    pub async fn login(&self, name: &str, password: Password, from: IpAddr) -> Result<TokenPair, LoginError> {
+        let mut attempt = self.attempt(name, from).await?;
         let turn = self.passwords.turn().await?;
+        self.reserve(&mut attempt).await?;
         let stored = match Username::parse(name) {
             Ok(name) => self.store.login(&name).await.map_err(InternalError::from)?,
             Err(_) => None,
         };
         let hash = stored.as_ref().map(|stored| stored.password_hash.clone());
         let matches = turn.verify(password, hash).await?;
-        let Some(stored) = stored.filter(|_| matches) else {
-            return Err(LoginError::Refused);
+        let stored = match stored {
+            Some(stored) if matches => stored,
+            other => {
+                attempt.failed(other.map(|stored| stored.user_id));
+                return Err(LoginError::Refused);
+            }
         };
         let session = NewSession {
             id: SessionId(random::bytes()),
@@ -56,8 +72,8 @@ impl Auth {
             lifetimes: self.lifetimes,
         };
         let (id, key) = (session.id, self.pepper.session_key(&session.salt));
-        let opened = self.store.open_session(session).await.map_err(InternalError::from)?;
-        let opened = opened.ok_or(LoginError::Refused)?;
+        let (opened, ()) = tokio::join!(self.store.open_session(session), self.refund(&attempt));
+        let opened = opened.map_err(InternalError::from)?.ok_or(LoginError::Refused)?;
         debug!(user_id = %opened.user_id, session = %id, "session opened");
         Ok(self.token_pair(id, &key, opened).await?)
     }

@@ -7,6 +7,7 @@ mod login;
 mod logout;
 mod refresh;
 mod sessions;
+mod throttle;
 mod verdicts;
 
 use std::fmt;
@@ -21,11 +22,11 @@ pub use logout::LogoutOutcome;
 pub use refresh::RefreshError;
 
 use self::verdicts::Verdicts;
-use crate::domain::{AccessClaims, Lifetimes, RefreshToken, SessionId, SessionKey};
+use crate::domain::{AccessClaims, Lifetimes, RefreshToken, SessionId, SessionKey, ThrottleKey};
 use crate::keys::{KeyError, KeyRing};
 use crate::password::Passwords;
 use crate::pepper::Pepper;
-use crate::ports::{LiveSession, SessionDirectory, SessionStore, StoreError};
+use crate::ports::{LiveSession, LoginAttempts, SessionDirectory, SessionStore, StoreError};
 use crate::random;
 
 /// The server's promises, apart from how they are carried.
@@ -34,6 +35,8 @@ pub struct Auth {
     pub store: Arc<dyn SessionStore>,
     /// The same sessions, as their users manage them.
     pub directory: Arc<dyn SessionDirectory>,
+    /// Where failed logins are counted.
+    pub attempts: Arc<dyn LoginAttempts>,
     /// What refresh tokens are derived from.
     pub pepper: Arc<Pepper>,
     /// What signs and verifies access tokens.
@@ -42,6 +45,8 @@ pub struct Auth {
     pub passwords: Passwords,
     /// How long things live.
     pub lifetimes: Lifetimes,
+    /// What failed logins are counted under.
+    throttle: ThrottleKey,
     /// What is known of sessions that were asked for of late. Forgotten by whatever ends one of them.
     verdicts: Verdicts,
 }
@@ -81,12 +86,15 @@ impl Auth {
     pub fn new(
         store: Arc<dyn SessionStore>,
         directory: Arc<dyn SessionDirectory>,
+        attempts: Arc<dyn LoginAttempts>,
         pepper: Arc<Pepper>,
         keys: KeyRing,
         passwords: Passwords,
         lifetimes: Lifetimes,
     ) -> Self {
-        Self { store, directory, pepper, keys, passwords, lifetimes, verdicts: Verdicts::new() }
+        let throttle = pepper.throttle_key();
+        let verdicts = Verdicts::new();
+        Self { store, directory, attempts, pepper, keys, passwords, lifetimes, throttle, verdicts }
     }
 
     /// Makes the pair of tokens for the newest state of a session.

@@ -10,6 +10,7 @@ mod key_schedule;
 mod lifetimes;
 mod refresh_token;
 mod rotation;
+mod throttle;
 mod user;
 
 pub use access_token::{
@@ -24,4 +25,5 @@ pub use refresh_token::{
     Generation, MalformedRefreshToken, PresentedRefreshToken, RefreshToken, SessionId, SessionKey,
 };
 pub use rotation::{Ended, RotationDecision, SessionState, decide};
+pub use throttle::{Bucket, ClientNetwork, Counted, KNOWN_ADDRESS_LIFE, Limit, Subject, Subjects, ThrottleKey, wait};
 pub use user::{InvalidPassword, InvalidUsername, Password, UserId, Username};

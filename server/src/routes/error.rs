@@ -6,6 +6,7 @@
 use std::error::Error;
 use std::fmt::Write as _;
 use std::future::{Ready, ready};
+use std::time::Duration;
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -32,6 +33,12 @@ pub enum ApiError {
     /// The login failed.
     #[error("Invalid username or password")]
     InvalidLogin,
+    /// Too many logins failed before this one.
+    #[error("Too many failed logins")]
+    TooManyAttempts {
+        /// When to come back.
+        wait: Duration,
+    },
     /// A refresh without a token.
     #[error("refresh token is required")]
     RefreshTokenRequired,
@@ -78,6 +85,7 @@ impl ResponseError for ApiError {
             Self::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::TooManyAttempts { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -98,6 +106,11 @@ impl ResponseError for ApiError {
             }
             Self::Unavailable => {
                 response.insert_header((RETRY_AFTER, "1"));
+            }
+            Self::TooManyAttempts { wait } => {
+                // Whole seconds, and never too few of them.
+                let seconds = wait.as_millis().div_ceil(1000).max(1);
+                response.insert_header((RETRY_AFTER, seconds.to_string()));
             }
             _ => {}
         }

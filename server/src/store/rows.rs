@@ -1,6 +1,6 @@
 //! What rows of any database say, read by the names of their columns.
 
-use crate::domain::{AttemptHash, Generation, SessionId, SessionState, UnixMillis, UserId};
+use crate::domain::{AttemptHash, Bucket, Generation, SessionId, SessionState, Subjects, UnixMillis, UserId};
 use crate::ports::{LiveSession, PepperId, SessionRow, StoreError};
 
 /// A row whose columns are read by name.
@@ -84,6 +84,19 @@ pub(super) fn swept_so_far(rows: &[impl Columns]) -> Result<(Option<SessionId>, 
         any_over |= row.flag("over")?;
     }
     Ok((Some(SessionId(id)), any_over))
+}
+
+/// Reads the buckets of an attempt.
+pub(super) fn buckets(rows: &[impl Columns], subjects: &Subjects) -> Result<Vec<Bucket>, StoreError> {
+    let mut buckets = Vec::with_capacity(rows.len());
+    for row in rows {
+        buckets.push(Bucket {
+            counted: subjects.counted(&row.bytes("subject")?).ok_or_else(|| corrupt("subject"))?,
+            empty_at: UnixMillis(row.number("empty_at")?),
+            now: UnixMillis(row.number("now")?),
+        });
+    }
+    Ok(buckets)
 }
 
 /// Maps what a row holds against the rules to an error that says so.

@@ -74,7 +74,8 @@ async fn it_is_503_until_the_database_is_back() {
     let away = Arc::new(AtomicBool::new(false));
     let directory = Arc::new(store.clone());
     let store = Arc::new(Unpluggable { store, away: Arc::clone(&away) });
-    let auth = Auth::new(store, directory, pepper, keys, Passwords::new(CHEAP).unwrap(), app.config.lifetimes);
+    let (attempts, passwords) = (directory.clone(), Passwords::new(CHEAP).unwrap());
+    let auth = Auth::new(store, directory, attempts, pepper, keys, passwords, app.config.lifetimes);
     let service = test::init_service(App::new().app_data(Data::new(auth)).configure(routes::configure)).await;
 
     let refresh = json!({ "refreshToken": login.refresh });

@@ -38,5 +38,7 @@ mod secrets;
 mod sessions;
 mod store_contract;
 mod sweep;
+mod throttle;
+mod throttle_store;
 mod users;
 mod wire;

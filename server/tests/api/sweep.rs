@@ -132,7 +132,7 @@ async fn the_sweeper_walks_again_and_again_until_it_is_stopped(backend: Backend)
     let app = spawn_app_on(backend, |_| {}).await;
     let store = store_of(&app).await;
     let moment = Duration::from_millis(5);
-    let pace = Pace { keep: DAY, step: 1, pause: moment, rest: moment };
+    let pace = Pace { keep: DAY, step: 1, pause: moment, attempts_rest: moment, rest: moment };
     let sweeper = Sweeper::start(Arc::clone(&store), pace);
     session(&app, &store, 1, "").await;
     for number in 2..=4 {

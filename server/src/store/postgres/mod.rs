@@ -9,6 +9,7 @@
 //!
 //! It needs a session of its own on each connection: a pooler in between must pool sessions, not transactions.
 
+mod attempts;
 mod connection;
 mod directory;
 mod errors;
@@ -65,6 +66,10 @@ impl Store for PostgresStore {
         sweep::sweep(self, sweep).await
     }
 
+    async fn sweep_attempts(&self, most: u32) -> Result<usize, StoreError> {
+        attempts::sweep(self, most).await
+    }
+
     /// Waits for what is under way and closes all connections.
     async fn close(&self) {
         self.pool.close().await;
@@ -88,5 +93,6 @@ fn migrator() -> Migrator {
     Migrator::with_migrations(vec![
         migration(1, "users and sessions", include_str!("../../../migrations/postgres/0001_users_and_sessions.sql")),
         migration(2, "key schedule", include_str!("../../../migrations/postgres/0002_key_schedule.sql")),
+        migration(3, "login attempts", include_str!("../../../migrations/postgres/0003_login_attempts.sql")),
     ])
 }

@@ -6,6 +6,7 @@
 //! - Changes of sessions that wait share a commit, and with it a write to the disk (`writer.rs`).
 //! - Readers see whatever was committed before they began and never wait for the writer.
 
+mod attempts;
 mod directory;
 mod keys;
 mod sessions;
@@ -79,6 +80,10 @@ impl SqliteStore {
 impl Store for SqliteStore {
     async fn sweep(&self, sweep: Sweep) -> Result<Swept, StoreError> {
         sweep::sweep(self, sweep).await
+    }
+
+    async fn sweep_attempts(&self, most: u32) -> Result<usize, StoreError> {
+        attempts::sweep(self, most).await
     }
 
     /// Writes what waits to be written and closes all connections, which folds the write-ahead log into the file.
@@ -159,6 +164,7 @@ fn migrator() -> Migrator {
     Migrator::with_migrations(vec![
         migration(1, "users and sessions", include_str!("../../../migrations/sqlite/0001_users_and_sessions.sql")),
         migration(2, "key schedule", include_str!("../../../migrations/sqlite/0002_key_schedule.sql")),
+        migration(3, "login attempts", include_str!("../../../migrations/sqlite/0003_login_attempts.sql")),
     ])
 }
 
