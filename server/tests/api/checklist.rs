@@ -136,7 +136,7 @@ async fn auth(app: &TestApp) -> Auth {
     let store = app.store().await;
     let pepper = Arc::new(Pepper::load(&app.config.pepper, &*store).await.unwrap());
     let keys = KeyRing::load(store.clone(), Arc::clone(&pepper), app.config.lifetimes.access).await.unwrap();
-    Auth::new(store.clone(), store, pepper, keys, Passwords::new(CHEAP).unwrap(), app.config.lifetimes)
+    Auth::new(store.clone(), store.clone(), store, pepper, keys, Passwords::new(CHEAP).unwrap(), app.config.lifetimes)
 }
 
 /// Returns what a write would change: the row, how many there are, and where it lies or how long the files are.
