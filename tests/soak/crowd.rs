@@ -67,10 +67,15 @@ fn live(world: &World, user: &User, deed: &Deed, fate: Option<Fate>) {
         return world.broken(user, &format!("{deed:?}, {fate:?} is stuck\n{where_it_is}\nit said: {said}"));
     };
     *tally.ends.entry(name(status)).or_default() += 1;
+    drop(tally);
     let said = String::from_utf8_lossy(&stderr.join().unwrap()).into_owned();
+    if status.code() == Some(8) && user.has_lost_its_store(world) {
+        return;
+    }
     if is_sound(status, fate) && !said.contains("panicked") {
         return;
     }
+    let mut tally = world.tally();
     match status.code() {
         Some(7) => tally.lost += 1,
         _ => tally.broken += 1,

@@ -3,7 +3,8 @@
 //! Processes come and go all the time, some of them killed; the network between them and the server breaks; the server
 //! is killed and comes back. All the while, and at the end, this must hold:
 //!
-//! - no process ends with a lost session (7), a store that failed it (8), a fault of its own (1) or a panic;
+//! - no process ends with a lost session (7), a store that failed it (8, unless its daemon had crashed), a fault of its
+//!   own (1) or a panic;
 //! - none is stuck;
 //! - the server takes nobody for a thief;
 //! - once the weather is fine, each user's next call succeeds without a login.
@@ -21,7 +22,6 @@ mod support;
 mod tally;
 mod weather;
 
-use std::any::Any;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -48,8 +48,33 @@ struct World {
 struct User {
     store: &'static str,
     cli: Cli,
-    /// The daemons behind the store, which end with the user.
-    _daemons: Option<Box<dyn Any + Send + Sync>>,
+    /// The daemon behind the store, which ends with the user.
+    daemon: Option<Mutex<Daemon>>,
+}
+
+/// A daemon that may crash in such weather. That is no fault of ours, so it is started again, as a desktop does.
+struct Daemon {
+    #[cfg(target_os = "linux")]
+    service: support::SecretService,
+    /// When it was last started again.
+    revived: Option<Instant>,
+}
+
+impl User {
+    /// Returns whether the store was away lately, because its daemon crashed; brings it back.
+    fn has_lost_its_store(&self, world: &World) -> bool {
+        let Some(daemon) = &self.daemon else { return false };
+        let mut daemon = daemon.lock().unwrap_or_else(PoisonError::into_inner);
+        #[cfg(target_os = "linux")]
+        if daemon.service.has_crashed() {
+            daemon.service.unlock();
+            daemon.revived = Some(Instant::now());
+            world.tally().crashes += 1;
+            return true;
+        }
+        // Whoever was turned away meanwhile may be told late.
+        daemon.revived.is_some_and(|revived| revived.elapsed() < Duration::from_secs(15))
+    }
 }
 
 fn main() -> ExitCode {
@@ -84,7 +109,7 @@ impl World {
 
     /// Logs the users in, the last time that anybody does.
     fn users(&self) -> Vec<User> {
-        let file = User { store: "file", cli: Cli::new(&self.proxy.url), _daemons: None };
+        let file = User { store: "file", cli: Cli::new(&self.proxy.url), daemon: None };
         let users: Vec<User> = [file].into_iter().chain(user_of_a_keyring(&self.proxy.url)).collect();
         for user in &users {
             user.cli.run_with_input(&["login", "-u", "admin", "--password-stdin"], "123456\n").expect(0);
@@ -153,6 +178,7 @@ impl World {
     fn final_calls(&self, users: &[User]) {
         self.proxy.break_refreshes([]);
         for user in users {
+            user.has_lost_its_store(self);
             // A failure is remembered for a second, and one that a process was killed in is repeated: nothing else may
             // come before the call succeeds.
             let last = Instant::now();
@@ -183,7 +209,8 @@ fn user_of_a_keyring(server: &str) -> Option<User> {
         return None;
     }
     let service = support::SecretService::start();
-    Some(User { store: "keyring", cli: service.user(server), _daemons: Some(Box::new(service)) })
+    let cli = service.user(server);
+    Some(User { store: "keyring", cli, daemon: Some(Mutex::new(Daemon { service, revived: None })) })
 }
 
 #[cfg(not(target_os = "linux"))]

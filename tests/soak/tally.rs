@@ -15,6 +15,8 @@ pub(super) struct Tally {
     pub(super) kills: u64,
     pub(super) signals: u64,
     pub(super) restarts: u64,
+    /// Of the daemon behind a store.
+    pub(super) crashes: u64,
     /// How processes ended.
     pub(super) ends: BTreeMap<String, u64>,
     /// By kind; the network counts for itself, in the middle of a call.
@@ -46,6 +48,9 @@ impl Tally {
     /// Returns all counts.
     pub(super) fn summary(&self, server: &Server, time: Duration) -> String {
         let mut summary = format!("\nafter {} s: {}\n", time.as_secs(), self.line(server));
+        if self.crashes > 0 {
+            let _ = writeln!(summary, "  {:>6} × crash of the keyring's own daemon", self.crashes);
+        }
         for (name, count) in &*self.faults.lock().unwrap() {
             let _ = writeln!(summary, "  {count:>6} × {name}");
         }

@@ -91,10 +91,16 @@ impl SecretService {
         assert!(reply.contains("/org/freedesktop/secrets/collection/login"), "{reply}");
     }
 
+    /// Whether the keyring's daemon has ended: it has faults of its own.
+    pub(crate) fn has_crashed(&mut self) -> bool {
+        self.daemons[1].try_wait().unwrap().is_some()
+    }
+
     /// Unlocks the keyring again, as a new desktop session does: by a new daemon on the same files.
     pub(crate) fn unlock(&mut self) {
         let mut locked = self.daemons.pop().unwrap();
-        locked.kill().unwrap();
+        // It may have ended by itself.
+        let _ = locked.kill();
         locked.wait().unwrap();
         let keyring = self.keyring();
         self.daemons.push(keyring);
