@@ -91,6 +91,18 @@ pub struct Passwords {
     places: Arc<Semaphore>,
 }
 
+/// What came of a password and a stored hash.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Comparison {
+    /// It is another password, or there is no hash.
+    Different,
+    /// It is the one.
+    Same {
+        /// The same password hashed as new ones are, where the stored hash was made otherwise.
+        renewed: Option<PasswordHash>,
+    },
+}
+
 /// Somebody's turn to hash one password: whoever holds it has waited, and makes others wait.
 #[derive(Debug)]
 pub struct Turn {
@@ -138,17 +150,38 @@ impl Passwords {
 impl Turn {
     /// Answers whether `password` is the one behind `hash`; without a hash the answer is no, after the same time.
     pub async fn verify(self, password: Password, hash: Option<PasswordHash>) -> Result<bool, PasswordError> {
+        self.run(move |turn| turn.is_same(&password, hash.as_ref())).await
+    }
+
+    /// Does the same, and hashes a password that is right once more where its hash was made with other parameters than
+    /// ours. That costs its owner the time of one more hash, once.
+    pub async fn compare(self, password: Password, stored: Option<PasswordHash>) -> Result<Comparison, PasswordError> {
         self.run(move |turn| {
-            let known = hash.is_some();
-            let hash = hash.as_ref().unwrap_or(&turn.decoy);
-            let hash = phc::PasswordHash::new(&hash.0)?;
-            match turn.argon2.verify_password(password.as_bytes(), &hash) {
-                Ok(()) => Ok(known),
-                Err(HashError::PasswordInvalid) => Ok(false),
-                Err(error) => Err(error),
+            if !turn.is_same(&password, stored.as_ref())? {
+                return Ok(Comparison::Different);
             }
+            let renewed = match stored {
+                Some(stored) if !turn.is_ours(&stored)? => Some(hash(&turn.argon2, &password)?),
+                _ => None,
+            };
+            Ok(Comparison::Same { renewed })
         })
         .await
+    }
+
+    fn is_same(&self, password: &Password, stored: Option<&PasswordHash>) -> Result<bool, HashError> {
+        let hash = phc::PasswordHash::new(&stored.unwrap_or(&self.decoy).0)?;
+        match self.argon2.verify_password(password.as_bytes(), &hash) {
+            Ok(()) => Ok(stored.is_some()),
+            Err(HashError::PasswordInvalid) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Answers whether a hash was made with the parameters of new ones.
+    fn is_ours(&self, stored: &PasswordHash) -> Result<bool, HashError> {
+        let (stored, ours) = (phc::PasswordHash::new(&stored.0)?, phc::PasswordHash::new(&self.decoy.0)?);
+        Ok((stored.algorithm, stored.version, stored.params) == (ours.algorithm, ours.version, ours.params))
     }
 
     /// The turn goes along with the work, and lasts as long, whoever still waits for it.
@@ -200,6 +233,24 @@ mod tests {
         let hash = passwords.hash(password("one")).await.unwrap();
         assert!(passwords.verify(password("one"), Some(hash.clone())).await.unwrap());
         assert!(!passwords.verify(password("two"), Some(hash)).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_right_password_is_hashed_anew_where_its_hash_was_made_otherwise() {
+        let old = passwords().hash(password("one")).await.unwrap();
+        for cost in [(8, 2), (16, 1)] {
+            let passwords = Passwords::new(PasswordCost { memory_kib: cost.0, passes: cost.1 }).unwrap();
+            let compare =
+                async |text, hash| passwords.turn().await.unwrap().compare(password(text), hash).await.unwrap();
+            let Comparison::Same { renewed: Some(renewed) } = compare("one", Some(old.clone())).await else {
+                panic!("not hashed anew")
+            };
+            assert!(renewed.0.contains(&format!("$m={},t={},p=1$", cost.0, cost.1)));
+            assert_eq!(compare("one", Some(renewed.clone())).await, Comparison::Same { renewed: None });
+            assert_eq!(compare("two", Some(renewed)).await, Comparison::Different);
+            assert_eq!(compare("two", Some(old.clone())).await, Comparison::Different);
+            assert_eq!(compare("one", None).await, Comparison::Different);
+        }
     }
 
     #[tokio::test]

@@ -104,6 +104,10 @@ pub trait SessionStore: Send + Sync {
     /// Returns what a login as `name` is checked against, unless there is no such user or it is disabled.
     async fn login(&self, name: &Username) -> Result<Option<StoredLogin>, StoreError>;
 
+    /// Replaces the hash that a login was checked against by another of the same password, if it still stands; answers
+    /// whether it did. The epoch stays: the user's sessions live on.
+    async fn renew_password_hash(&self, checked: &StoredLogin, renewed: &PasswordHash) -> Result<bool, StoreError>;
+
     /// Opens a session, if its user is there, enabled, and still in the epoch that was verified.
     async fn open_session(&self, session: NewSession) -> Result<Option<LiveSession>, StoreError>;
 

@@ -3,12 +3,12 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::{Auth, InternalError, TokenPair};
 use crate::domain::{Password, SessionId, Username};
-use crate::password::PasswordError;
-use crate::ports::NewSession;
+use crate::password::{Comparison, PasswordError};
+use crate::ports::{NewSession, PasswordHash, StoredLogin};
 use crate::random;
 
 /// Why a login was refused.
@@ -55,10 +55,10 @@ impl Auth {
             Err(_) => None,
         };
         let hash = stored.as_ref().map(|stored| stored.password_hash.clone());
-        let matches = turn.verify(password, hash).await?;
-        let stored = match stored {
-            Some(stored) if matches => stored,
-            other => {
+        let compared = turn.compare(password, hash).await?;
+        let (stored, renewed) = match (stored, compared) {
+            (Some(stored), Comparison::Same { renewed }) => (stored, renewed),
+            (other, _) => {
                 attempt.failed(other.map(|stored| stored.user_id));
                 return Err(LoginError::Refused);
             }
@@ -72,9 +72,21 @@ impl Auth {
             lifetimes: self.lifetimes,
         };
         let (id, key) = (session.id, self.pepper.session_key(&session.salt));
-        let (opened, ()) = tokio::join!(self.store.open_session(session), self.refund(&attempt));
+        // At once: where writes wait for a disk, they wait for it together.
+        let open = self.store.open_session(session);
+        let (opened, (), ()) = tokio::join!(open, self.refund(&attempt), self.renew(&stored, renewed));
         let opened = opened.map_err(InternalError::from)?.ok_or(LoginError::Refused)?;
         debug!(user_id = %opened.user_id, session = %id, "session opened");
         Ok(self.token_pair(id, &key, opened).await?)
+    }
+
+    /// Keeps a better hash of the password. If that fails, or the password was changed meanwhile, the next login may do it.
+    async fn renew(&self, checked: &StoredLogin, renewed: Option<PasswordHash>) {
+        let Some(renewed) = renewed else { return };
+        let user_id = checked.user_id;
+        match self.store.renew_password_hash(checked, &renewed).await {
+            Ok(done) => debug!(%user_id, done, "the password was hashed anew"),
+            Err(error) => warn!(%user_id, %error, "could not keep a password's new hash"),
+        }
     }
 }

@@ -13,7 +13,7 @@ use authcli_server::keys::KeyRing;
 use authcli_server::password::Passwords;
 use authcli_server::pepper::Pepper;
 use authcli_server::ports::{
-    LiveSession, NewSession, Reuse, Rotation, SessionRow, SessionStore, StoreError, StoredLogin,
+    LiveSession, NewSession, PasswordHash, Reuse, Rotation, SessionRow, SessionStore, StoreError, StoredLogin,
 };
 use authcli_server::routes;
 use authcli_server::store::{Missing, SqliteStore};
@@ -44,6 +44,9 @@ impl SessionStore for Unpluggable {
     }
     async fn login(&self, name: &Username) -> Result<Option<StoredLogin>, StoreError> {
         self.plugged()?.login(name).await
+    }
+    async fn renew_password_hash(&self, checked: &StoredLogin, renewed: &PasswordHash) -> Result<bool, StoreError> {
+        self.plugged()?.renew_password_hash(checked, renewed).await
     }
     async fn open_session(&self, session: NewSession) -> Result<Option<LiveSession>, StoreError> {
         self.plugged()?.open_session(session).await

@@ -3,17 +3,19 @@
 use std::sync::Arc;
 
 use authcli_server::domain::{Lifetimes, Password, SessionId, Username};
-use authcli_server::password::Passwords;
+use authcli_server::password::{PasswordCost, Passwords};
 use authcli_server::ports::{NewSession, PepperId, Store};
 use serde_json::json;
 
-use crate::helpers::{Backend, CHEAP, on_both_stores, spawn_app_on};
+use crate::helpers::{Backend, CHEAP, TestApp, on_both_stores, spawn_app_on};
 
 on_both_stores!(
     a_changed_password_ends_all_sessions_at_once,
     a_disabled_user_is_refused_everywhere,
     a_removed_user_takes_its_sessions_along_and_its_number_is_not_given_again,
     a_login_that_verified_the_old_password_opens_no_session,
+    a_right_login_renews_a_hash_of_other_parameters_and_ends_no_session,
+    a_changed_password_is_not_undone_by_a_login_that_renews_the_old_hash,
 );
 
 fn admin() -> Username {
@@ -88,4 +90,55 @@ async fn a_login_that_verified_the_old_password_opens_no_session(backend: Backen
     app.db_execute("UPDATE users SET disabled_at = 1").await;
     assert!(store.open_session(session(4, now.epoch)).await.unwrap().is_none());
     assert!(store.login(&admin()).await.unwrap().is_none());
+}
+
+async fn login_status(app: &TestApp, name: &str, password: &str) -> u16 {
+    app.post("/login", &json!({ "username": name, "password": password })).await.status().as_u16()
+}
+
+async fn stored_hash(app: &TestApp, name: &str) -> String {
+    app.db_value(&format!("SELECT password_hash FROM users WHERE name = '{name}'")).await
+}
+
+const DEARER: PasswordCost = PasswordCost { memory_kib: 16, passes: 1 };
+
+async fn a_right_login_renews_a_hash_of_other_parameters_and_ends_no_session(backend: Backend) {
+    let app = spawn_app_on(backend, |_| {}).await;
+    let before = app.login().await;
+    let dearer = app.sibling_with(|config| config.password_cost = DEARER).await;
+    assert_eq!(login_status(&dearer, "user2", "wrong").await, 401);
+    assert!(stored_hash(&app, "user2").await.contains("$m=8,t=1,p=1$"), "only the right password can be hashed");
+    assert_eq!(login_status(&dearer, "admin", "123456").await, 200);
+    let renewed = stored_hash(&app, "admin").await;
+    assert!(renewed.contains("$m=16,t=1,p=1$"), "{renewed}");
+    assert_eq!(login_status(&dearer, "admin", "123456").await, 200);
+    assert_eq!(stored_hash(&app, "admin").await, renewed, "once is enough");
+    assert_eq!(app.refresh_status(&before.refresh, None).await, 200);
+    assert_eq!(app.protected_status(&before.access).await, 200);
+    assert_eq!(app.db_value::<i64>("SELECT count(*) FROM sessions WHERE revoked_at IS NULL").await, 3);
+    assert_eq!(login_status(&dearer, "admin", "wrong").await, 401);
+}
+
+async fn a_changed_password_is_not_undone_by_a_login_that_renews_the_old_hash(backend: Backend) {
+    let app = spawn_app_on(backend, |_| {}).await;
+    let dearer = app.sibling_with(|config| config.password_cost = DEARER).await;
+    let store = app.store().await;
+    // Changed between the comparison and the renewal.
+    let checked = store.login(&admin()).await.unwrap().unwrap();
+    let old = Password::presented("123456".to_owned());
+    let renewed = Passwords::new(DEARER).unwrap().hash(old).await.unwrap();
+    change_password(&store, "round 0").await;
+    assert!(!store.renew_password_hash(&checked, &renewed).await.unwrap());
+    assert_eq!(login_status(&app, "admin", "round 0").await, 200);
+    // Set to the same again: it is another epoch, and another salt.
+    change_password(&store, "123456").await;
+    assert!(!store.renew_password_hash(&checked, &renewed).await.unwrap());
+    change_password(&store, "round 0").await;
+    // At any moment of a login. Few rounds: each has up to two failures, and ten are too many.
+    for round in 1..=4 {
+        let (old, new) = (format!("round {}", round - 1), format!("round {round}"));
+        let (_, ()) = tokio::join!(login_status(&dearer, "admin", &old), change_password(&store, &new));
+        assert_eq!(login_status(&app, "admin", &old).await, 401, "{old}");
+        assert_eq!(login_status(&dearer, "admin", &new).await, 200, "{new}");
+    }
 }

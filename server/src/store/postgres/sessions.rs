@@ -33,6 +33,9 @@ const PING: &str = "SELECT current_setting('transaction_read_only') = 'on' AS re
 
 const LOGIN: &str = "SELECT id, password_hash, epoch FROM users WHERE name = $1 AND disabled_at IS NULL";
 
+const RENEW: &str =
+    "UPDATE users SET password_hash = $4 WHERE id = $1 AND epoch = $2 AND password_hash = $3 RETURNING id";
+
 /// The user's row is locked until the session is there: a change of the password either comes first, and then the epoch
 /// is another, or comes later and sees the session.
 ///
@@ -114,6 +117,17 @@ impl SessionStore for PostgresStore {
     async fn login(&self, name: &Username) -> Result<Option<StoredLogin>, StoreError> {
         let rows = self.run(|| sqlx::query(LOGIN).bind(name.as_str())).await?.rows;
         rows.first().map(stored_login).transpose().map_err(store_error)
+    }
+
+    async fn renew_password_hash(&self, checked: &StoredLogin, renewed: &PasswordHash) -> Result<bool, StoreError> {
+        let renew = || {
+            sqlx::query(RENEW)
+                .bind(checked.user_id.0)
+                .bind(checked.epoch.0)
+                .bind(&checked.password_hash.0)
+                .bind(&renewed.0)
+        };
+        Ok(!self.run(renew).await?.rows.is_empty())
     }
 
     async fn open_session(&self, session: NewSession) -> Result<Option<LiveSession>, StoreError> {

@@ -27,6 +27,9 @@ pub(super) use live;
 
 const LOGIN: &str = "SELECT id, password_hash, epoch FROM users WHERE name = ?1 AND disabled_at IS NULL";
 
+const RENEW: &str =
+    "UPDATE users SET password_hash = ?4 WHERE id = ?1 AND epoch = ?2 AND password_hash = ?3 RETURNING id";
+
 const OPEN: &str = concat!(
     "INSERT INTO sessions (id, user_id, salt, pepper_id, generation, created_at, rotated_at, keyless,
                            idle_expires_at, absolute_expires_at)
@@ -105,6 +108,15 @@ impl SessionStore for SqliteStore {
             password_hash: PasswordHash(hash),
             epoch: Epoch(epoch),
         }))
+    }
+
+    async fn renew_password_hash(&self, checked: &StoredLogin, renewed: &PasswordHash) -> Result<bool, StoreError> {
+        let renew = sqlx::query(RENEW)
+            .bind(checked.user_id.0)
+            .bind(checked.epoch.0)
+            .bind(checked.password_hash.0.clone())
+            .bind(renewed.0.clone());
+        Ok(!self.changes.write(renew).await?.is_empty())
     }
 
     async fn open_session(&self, session: NewSession) -> Result<Option<LiveSession>, StoreError> {
