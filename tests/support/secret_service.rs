@@ -58,8 +58,11 @@ impl SecretService {
         keyring
     }
 
-    fn wait_until_it_works(&self) {
-        eventually("the keyring takes a secret", || self.takes_a_secret());
+    fn wait_until_it_works(&mut self) {
+        eventually("the keyring takes a secret", || {
+            assert!(!self.has_crashed(), "the keyring's daemon has ended");
+            self.takes_a_secret()
+        });
     }
 
     /// Stops the keyring in the middle of whatever it does: it answers nothing until it is thawed.
