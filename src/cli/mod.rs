@@ -1,0 +1,114 @@
+//! What can be typed: clap types, no logic.
+#![expect(clippy::doc_markdown, reason = "these comments are the texts of --help, where backticks would be noise")]
+
+mod load;
+mod request;
+mod session;
+mod values;
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
+
+use authcli::store::StoreKind;
+
+pub(crate) use self::load::BurstArgs;
+pub(crate) use self::request::{GetArgs, RequestArgs};
+pub(crate) use self::session::{LoginArgs, LogoutArgs, StatusArgs, TokenArgs};
+
+/// Call token-protected HTTP APIs as though tokens never expired
+#[derive(Debug, Parser)]
+#[command(name = "authcli", version, max_term_width = 100, subcommand_required = true, arg_required_else_help = true)]
+#[command(after_help = "\
+Examples:
+  authcli login -u admin --server https://api.example.com
+  authcli get /protected
+  authcli burst -n 100 /protected
+
+A flag beats the environment, the environment beats the profile. AUTHCLI_CONFIG_DIR names the directory of all files; \
+NO_COLOR is honoured.")]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options that every command takes.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Global {
+    /// Use this profile [env: AUTHCLI_PROFILE] [default: default]
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(crate) profile: Option<String>,
+    /// Use this server [env: AUTHCLI_SERVER] [default: the profile's, else http://127.0.0.1:3000]
+    #[arg(long, global = true, value_name = "URL", value_hint = ValueHint::Url)]
+    pub(crate) server: Option<String>,
+    /// Where `login` keeps the tokens [env: AUTHCLI_STORE] [default: keyring] [values: keyring, file]
+    #[arg(long, global = true, value_name = "STORE")]
+    pub(crate) store: Option<StoreKind>,
+    /// Show requests, answers and what the refresh gate decides, never a secret
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub(crate) verbose: u8,
+    /// Say nothing on stderr but errors
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+    /// When to use colours
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub(crate) color: ColorChoice,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ColorChoice {
+    /// On a terminal, unless NO_COLOR is set
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Log in and keep the tokens
+    #[command(after_help = "\
+Examples:
+  authcli login -u admin
+  printf %s \"$PASSWORD\" | authcli login -u ci --password-stdin --store file --server https://api.example.com")]
+    Login(LoginArgs),
+    /// Revoke the session at the server and forget the tokens
+    Logout(LogoutArgs),
+    /// Show who is logged in where, and until when; asks no server
+    Status(StatusArgs),
+    /// Print a live access token
+    #[command(after_help = "\
+Examples:
+  curl -H @<(authcli token --header) https://api.example.com/protected
+  TOKEN=$(authcli token --min-valid 5m)")]
+    Token(TokenArgs),
+    /// Refresh the tokens now
+    Refresh,
+    /// Send a GET request and print the body of the answer
+    #[command(after_help = "\
+Examples:
+  authcli get /protected
+  authcli get /users -H 'Accept: application/json' | jq .
+  authcli get /report.pdf -o report.pdf --timeout 2m")]
+    Get(GetArgs),
+    /// Send many requests at once through one refresh gate
+    #[command(after_help = "\
+Examples:
+  authcli burst -n 10
+  authcli burst -n 1000 -c 50 /users --json | jq .refreshes")]
+    Burst(BurstArgs),
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+}
