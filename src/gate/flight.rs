@@ -12,8 +12,8 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::debug;
 
 use super::Ports;
-use super::core::{Arrival, Outcome};
 use super::decide::{self, Plan, Want};
+use super::flown::{Flown, Source, Unsaved, tell_others};
 use super::ports::{Held, LOCK_BOUND, RENEWAL_BOUND, RenewalError, WayOut};
 use super::setback::{leaves_doubt, refused_or_failed};
 use super::stamp::{Renewing, Stamp};
@@ -25,64 +25,6 @@ const LONGEST_POLL: Duration = Duration::from_millis(100);
 /// How often a store that shows less than it should is read again, and how far apart.
 const REREADS: u32 = 4;
 const REREAD_PAUSE: Duration = Duration::from_millis(50);
-
-/// What a flight brought back.
-pub(super) struct Flown {
-    pub(super) arrival: Arrival,
-    /// Whether this flight renewed the tokens or took over another process's.
-    pub(super) source: Option<Source>,
-    /// Tokens that could not be saved, with the lock that stays held until they are.
-    pub(super) unsaved: Option<Unsaved>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Source {
-    Renewed,
-    Adopted,
-}
-
-/// New tokens that the store did not take. They are the only good ones left, so the lock is not let go.
-pub(super) struct Unsaved {
-    held: Held,
-    tokens: Arc<TokenSet>,
-    refused_at: Option<Timestamp>,
-    pub(super) error: Arc<TokenError>,
-}
-
-impl Unsaved {
-    fn new(held: Held, tokens: Arc<TokenSet>, refused_at: Option<Timestamp>, error: StoreError) -> Self {
-        Self { held, tokens, refused_at, error: Arc::new(error.into()) }
-    }
-
-    /// Tries again to save; gives back the lock that was held for it.
-    pub(super) async fn save(self, ports: &Ports) -> Result<Held, Self> {
-        if let Err(error) = ports.store.save(&self.held, &self.tokens).await {
-            return Err(Self { error: Arc::new(error.into()), ..self });
-        }
-        tell_others(ports, &self.held, &Stamp { refused_at: self.refused_at, ..Stamp::of(&self.tokens) }).await;
-        Ok(self.held)
-    }
-}
-
-impl Flown {
-    pub(super) fn with(outcome: Outcome) -> Self {
-        Self { arrival: Arrival { outcome, remember: None, refused_at: None }, source: None, unsaved: None }
-    }
-
-    pub(super) fn adopted(tokens: TokenSet) -> Self {
-        debug!(generation = tokens.generation.number(), "adopted the tokens that another process got");
-        Self { source: Some(Source::Adopted), ..Self::with(Ok(Arc::new(tokens))) }
-    }
-
-    pub(super) fn failed(error: TokenError) -> Self {
-        Self::with(Err(Arc::new(error)))
-    }
-
-    fn still_unsaved(parked: Unsaved) -> Self {
-        let outcome = Err(Arc::clone(&parked.error));
-        Self { unsaved: Some(parked), ..Self::with(outcome) }
-    }
-}
 
 /// Flies: returns tokens newer than `memory`, or why there are none. `parked` is what an earlier flight could not save,
 /// with its lock. On the way out a flight that has sent nothing yet gives up.
@@ -246,13 +188,6 @@ async fn keep(
     let mut flown = Flown { source: Some(Source::Renewed), ..Flown::with(Ok(Arc::new(tokens))) };
     flown.arrival.refused_at = refused_at;
     flown
-}
-
-/// Writes the stamp where its loss is no failure: what it tells is in the store too, or only saves others some work.
-pub(super) async fn tell_others(ports: &Ports, held: &Held, stamp: &Stamp) {
-    if let Err(error) = ports.rendezvous.set_stamp(held, stamp).await {
-        debug!(%error, "could not write the stamp");
-    }
 }
 
 fn unsaved(held: Held, tokens: TokenSet, refused_at: Option<Timestamp>, error: StoreError) -> Flown {

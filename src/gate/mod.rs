@@ -21,6 +21,7 @@ mod ahead;
 mod core;
 mod decide;
 mod flight;
+mod flown;
 mod ports;
 mod setback;
 mod stamp;
@@ -39,7 +40,8 @@ use tracing::debug;
 
 use self::core::{Core, Landing, Outcome, Step, Takeoff};
 use self::decide::Want;
-use self::flight::{Source, Unsaved, fly};
+use self::flight::fly;
+use self::flown::{Source, Unsaved};
 pub use self::ports::{
     Clock, Held, LOCK_BOUND, LockHolder, RENEWAL_BOUND, Rendezvous, Renewal, RenewalError, TokenStore, WayOut,
 };

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use tracing::debug;
 
 use super::Ports;
-use super::flight::{Flown, tell_others};
+use super::flown::{Flown, tell_others};
 use super::ports::{Held, RenewalError};
 use super::stamp::{self, Ended, Ending, Failure, Stamp};
 use crate::error::TokenError;
