@@ -8,6 +8,7 @@ use authcli::session::{FinalRefusal, SendError};
 use reqwest::{Method, StatusCode};
 
 use super::context::Context;
+use super::limits::open_file_limit;
 use super::request::{hint, request};
 use crate::cli::BurstArgs;
 use crate::outcome::Exit;
@@ -98,23 +99,6 @@ fn rank(exit: Exit) -> u8 {
         Exit::Done => 0,
         _ => 1,
     }
-}
-
-/// Returns how many files may be open, after raising that to what the system allows.
-#[cfg(unix)]
-fn open_file_limit() -> u64 {
-    use rustix::process::{Resource, getrlimit, setrlimit};
-
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    // Some systems refuse the maximum they state; then what is set now is what counts.
-    let _ = setrlimit(Resource::Nofile, limit);
-    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
-}
-
-#[cfg(not(unix))]
-fn open_file_limit() -> u64 {
-    u64::MAX
 }
 
 #[cfg(test)]

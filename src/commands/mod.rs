@@ -3,6 +3,7 @@
 mod burst;
 mod context;
 mod get;
+mod limits;
 mod login;
 mod logout;
 mod refresh;
