@@ -7,28 +7,35 @@
 //! - A request is sent at most twice, and never twice with the same token generation.
 //! - The second refusal is final, and so is the first where a newer token would not help: the answer says which
 //!   ([`Answer::refusal`]).
+//! - A body that can be had only once is sent once: the token is made fresh first, and a refusal is final.
 
-use std::collections::VecDeque;
+mod answer;
+mod error;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
+use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderMap, HeaderValue, TRANSFER_ENCODING, WWW_AUTHENTICATE};
 use reqwest::{Client, Method, Response, StatusCode};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tracing::debug;
 use url::Url;
 
+pub use self::answer::Answer;
+use self::error::network_error;
+pub use self::error::{FinalRefusal, SendError};
 use crate::error::TokenError;
 use crate::gate::RefreshGate;
-use crate::http::{ServerUrl, log_request, log_response, secrets_of};
+use crate::http::{Body, Outgoing, ServerUrl, log_request, log_response, secrets_of};
 use crate::token::{Generation, TokenSet};
 
-/// How much of a refused answer is read beside the refresh. Nearly all are read whole in that, so their connections are
-/// free for the second attempt: with all of them held, a large burst would need twice as many.
-const READ_AHEAD: usize = 64 * 1024;
-/// How long is read on once there are newer tokens.
+/// How long a request waits while not a byte comes or goes, unless it has a time of its own.
+const SILENCE_BOUND: Duration = Duration::from_mins(1);
+/// How long is read on in a refused answer once there are newer tokens.
 const READ_AHEAD_GRACE: Duration = Duration::from_millis(50);
+/// How long a token must be good for when the body can be sent only once: gateways judge it when they have the whole of
+/// a body, not when its head arrives. No more than half of a token's life, or short-lived ones would be renewed each time.
+const ONCE_MARGIN: Duration = Duration::from_mins(1);
 
 /// A session that requests can be sent in. Cloning is cheap; all clones share one gate.
 #[derive(Clone)]
@@ -45,110 +52,20 @@ pub struct Request {
     pub method: Method,
     /// Where to; on the session's origin.
     pub url: Url,
-    /// Headers beside `Authorization`, which is the session's.
+    /// Headers beside `Authorization` and those that tell the body's length, which are the session's.
     pub headers: HeaderMap,
-    /// How long it may take in all, refreshes and the whole answer included.
+    /// What it carries.
+    pub body: Body,
+    /// How long it may take in all, refreshes and the whole answer included. Without it, it may take for ever, but not
+    /// stand still for a minute.
     pub timeout: Option<Duration>,
 }
 
-/// A final answer, its body to be read by [`chunk`](Self::chunk).
-#[derive(Debug)]
-pub struct Answer {
-    /// The answer's head.
-    pub response: Response,
-    /// Whether the request was sent a second time.
-    pub retried: bool,
-    /// Which generation of tokens it was last sent with.
-    pub generation: Generation,
-    /// Why a refusal was not followed by a(nother) refresh, if it is one.
-    pub refusal: Option<FinalRefusal>,
-    /// What has been read of the body.
-    read_ahead: VecDeque<Result<Bytes, SendError>>,
-    /// When the request's time is over, and how long that was in all; the body is part of it.
-    deadline: Option<(Instant, Duration)>,
-}
-
-impl Answer {
-    fn new(response: Response, tokens: &TokenSet) -> Self {
-        Self {
-            response,
-            retried: false,
-            generation: tokens.generation,
-            refusal: None,
-            read_ahead: VecDeque::new(),
-            deadline: None,
-        }
+impl Request {
+    /// A request without headers, body and timeout.
+    pub fn new(method: Method, url: Url) -> Self {
+        Self { method, url, headers: HeaderMap::new(), body: Body::none(), timeout: None }
     }
-
-    /// Returns the next piece of the body, or `None` at its end.
-    pub async fn chunk(&mut self) -> Result<Option<Bytes>, SendError> {
-        if let Some(read) = self.read_ahead.pop_front() {
-            return read.map(Some);
-        }
-        let chunk = match self.deadline {
-            Some((end, bound)) => timeout_at(end, self.response.chunk()).await.map_err(|_| SendError::TimedOut {
-                origin: self.response.url().origin().ascii_serialization(),
-                bound,
-            })?,
-            None => self.response.chunk().await,
-        };
-        chunk.map_err(|cause| network_error(self.response.url(), cause))
-    }
-
-    /// Reads as much of the body as a refusal usually has. May be dropped at any time: what was read is kept, and what was
-    /// not is read by whoever wants the answer.
-    async fn read_ahead(&mut self) {
-        let mut length = 0;
-        while length < READ_AHEAD {
-            let chunk = match self.response.chunk().await {
-                Ok(Some(chunk)) => Ok(chunk),
-                Ok(None) => break,
-                Err(cause) => Err(network_error(self.response.url(), cause)),
-            };
-            length += chunk.as_ref().map_or(READ_AHEAD, Bytes::len);
-            self.read_ahead.push_back(chunk);
-        }
-    }
-}
-
-/// What is known of a final 401 or 403.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FinalRefusal {
-    /// The token had been refreshed just now: its age is not the reason.
-    FreshToken,
-    /// The server gave no refresh token, so there is no newer one to try.
-    NotRenewable,
-    /// The server says that the token lacks a scope (RFC 6750 section 3.1).
-    InsufficientScope,
-}
-
-/// Why there is no answer.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum SendError {
-    /// No live token could be had.
-    #[error(transparent)]
-    Token(#[from] Arc<TokenError>),
-    /// The address is not on the session's origin. Nothing was sent.
-    #[error("{0} is not on the origin that the tokens are for")]
-    WrongOrigin(String),
-    /// No connection, or it broke.
-    #[error("could not get an answer from {origin}")]
-    Network {
-        /// From whom.
-        origin: String,
-        /// Why not.
-        #[source]
-        cause: reqwest::Error,
-    },
-    /// Time ran out.
-    #[error("no answer from {origin} within {} s", bound.as_secs_f64())]
-    TimedOut {
-        /// From whom.
-        origin: String,
-        /// The time.
-        bound: Duration,
-    },
 }
 
 impl Session {
@@ -180,17 +97,14 @@ impl Session {
         };
         // Dropping the work does not drop a refresh that it waits for: that runs in a task of its own.
         let answer = timeout_at(end, self.send_untimed(request)).await;
-        let answer =
+        let mut answer =
             answer.unwrap_or_else(|_| Err(SendError::TimedOut { origin: self.server.origin_text(), bound }))?;
-        Ok(Answer { deadline: Some((end, bound)), ..answer })
+        answer.deadline = Some((end, bound));
+        Ok(answer)
     }
 
     async fn send_untimed(&self, request: &Request) -> Result<Answer, SendError> {
-        let tokens = match self.gate.current().await {
-            // At its end by the local clock, which may be wrong; the server knows.
-            Err(error) if matches!(*error, TokenError::NotRenewable { .. }) => self.gate.snapshot(),
-            obtained => obtained?,
-        };
+        let tokens = self.tokens_for(&request.body).await?;
         let mut answer = self.attempt(request, &tokens).await?;
         if !is_refusal(&answer.response) {
             return Ok(answer);
@@ -211,6 +125,11 @@ impl Session {
                 return Ok(answer);
             }
         };
+        if !request.body.is_repeatable() {
+            debug!("the body was a stream and cannot be sent again");
+            answer.refusal = Some(FinalRefusal::BodySpent);
+            return Ok(answer);
+        }
         drop(answer);
         let mut answer = self.attempt(request, &newer).await?;
         answer.retried = true;
@@ -220,6 +139,22 @@ impl Session {
             _ => Some(FinalRefusal::FreshToken),
         };
         Ok(answer)
+    }
+
+    /// Returns the tokens to send `body` with.
+    async fn tokens_for(&self, body: &Body) -> Result<Arc<TokenSet>, Arc<TokenError>> {
+        if !body.is_repeatable() {
+            let half = self.gate.snapshot().access_lifetime.duration().unwrap_or_default() / 2;
+            // Where that cannot be had, what there is may do.
+            if let Ok(tokens) = self.gate.valid_for(ONCE_MARGIN.min(half)).await {
+                return Ok(tokens);
+            }
+        }
+        match self.gate.current().await {
+            // At its end by the local clock, which may be wrong; the server knows.
+            Err(error) if matches!(*error, TokenError::NotRenewable { .. }) => Ok(self.gate.snapshot()),
+            obtained => obtained,
+        }
     }
 
     /// Asks for tokens newer than those of generation `refused`, and reads the refused answer meanwhile: most are read
@@ -243,20 +178,50 @@ impl Session {
 
     async fn attempt(&self, request: &Request, tokens: &TokenSet) -> Result<Answer, SendError> {
         debug!(generation = tokens.generation.number(), "sending a request");
+        let mut outgoing = request.body.open().await.map_err(SendError::Body)?.ok_or(SendError::BodySpent)?;
         let mut head = reqwest::Request::new(request.method.clone(), request.url.clone());
         head.headers_mut().clone_from(&request.headers);
         head.headers_mut().insert(AUTHORIZATION, bearer(tokens)?);
+        tell_length(&mut head, &outgoing);
+        *head.body_mut() = outgoing.body.take();
         let secrets = secrets_of(tokens);
         log_request(&head, &secrets);
-        let response = self.client.execute(head).await.map_err(|cause| network_error(&request.url, cause))?;
+        let sending = self.client.execute(head);
+        tokio::pin!(sending);
+        let sent = loop {
+            let deadline = outgoing.transfer.waiting_since() + SILENCE_BOUND;
+            tokio::select! {
+                sent = &mut sending => break sent,
+                // Progress since then moves the deadline.
+                () = sleep_until(deadline) => if outgoing.transfer.waiting_since() + SILENCE_BOUND <= deadline {
+                    return Err(SendError::Silent { origin: self.server.origin_text(), bound: SILENCE_BOUND });
+                }
+            }
+        };
+        let response = sent.map_err(|cause| match outgoing.transfer.take_fault() {
+            Some(fault) => SendError::Body(fault),
+            None => network_error(&request.url, cause),
+        })?;
         log_response(&response, &secrets);
         Ok(Answer::new(response, tokens))
     }
 }
 
-/// The message names the origin; the rest of the URL may hold what a log should not.
-fn network_error(url: &Url, cause: reqwest::Error) -> SendError {
-    SendError::Network { origin: url.origin().ascii_serialization(), cause: cause.without_url() }
+/// Says how long the body is. Methods that usually carry one say also that there is none (RFC 9110 section 8.6).
+fn tell_length(head: &mut reqwest::Request, outgoing: &Outgoing) {
+    let usually_carries = [Method::POST, Method::PUT, Method::PATCH].contains(head.method());
+    let headers = head.headers_mut();
+    headers.remove(TRANSFER_ENCODING);
+    headers.remove(CONTENT_LENGTH);
+    match outgoing.length {
+        Some(length) => drop(headers.insert(CONTENT_LENGTH, length.into())),
+        // The client leaves out a GET's body of unknown length unless it is told of it.
+        None if outgoing.body.is_some() => {
+            headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
+        None if usually_carries => drop(headers.insert(CONTENT_LENGTH, 0.into())),
+        None => {}
+    }
 }
 
 /// Returns the `Authorization` header (RFC 6750 section 2.1), marked so that no logger shows it.

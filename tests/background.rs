@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use authcli::clock::SystemClock;
 use authcli::gate::{Clock, RefreshGate, Work};
-use authcli::http::{ServerUrl, client_for};
+use authcli::http::{ClientOptions, ServerUrl, client_for};
 use authcli::renewal::JsonApi;
 use authcli::session::Request;
 use authcli::store::StoreKind;
@@ -37,7 +37,7 @@ async fn no_request_is_refused_and_none_waits_for_a_refresh() {
     cli.login();
     let session = session_of(&cli, &server.url).await;
     let url = session.server().join("protected").unwrap();
-    let request = Request { method: Method::GET, url, headers: reqwest::header::HeaderMap::new(), timeout: None };
+    let request = Request::new(Method::GET, url);
 
     session.gate().keep_ahead();
     let start = Instant::now();
@@ -67,7 +67,7 @@ async fn session_of(cli: &Cli, server: &str) -> Session {
     let credential = Credential::open(&cli.configuration(), &cli.credential(), StoreKind::File);
     let tokens = credential.load().await.unwrap().expect("somebody is logged in");
     let server = ServerUrl::parse(server).unwrap();
-    let client = client_for(&server).unwrap();
+    let client = client_for(&server, &ClientOptions::default()).unwrap();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let renewal = Arc::new(JsonApi::new(client.clone(), Arc::clone(&clock)));
     let gate = RefreshGate::new(tokens, credential.ports(renewal, clock), Work::Long);

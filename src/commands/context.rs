@@ -10,12 +10,13 @@ use anyhow::Context as _;
 use authcli::clock::SystemClock;
 use authcli::error::{StoreError, TokenError};
 use authcli::gate::{Clock, Ending, RefreshGate, Work};
-use authcli::http::{ServerUrl, client_for};
+use authcli::http::{ClientOptions, ServerUrl, client_for};
 use authcli::profile::{Configuration, Profile, ProfileError, check_name};
 use authcli::renewal::JsonApi;
 use authcli::store::StoreKind;
 use authcli::token::TokenSet;
 use authcli::{Credential, Session};
+use reqwest::Client;
 use tokio::time::{Instant, sleep};
 
 use crate::cli::Global;
@@ -39,6 +40,8 @@ pub(crate) struct Context {
     server: Option<ServerUrl>,
     /// A store asked for by flag.
     store_flag: Option<StoreKind>,
+    /// How servers are talked to.
+    client_options: ClientOptions,
     /// All gates in use, so that the way out can wait for them.
     gates: Vec<RefreshGate>,
 }
@@ -67,6 +70,7 @@ impl Context {
             profile_was_named,
             server,
             store_flag: global.store,
+            client_options: ClientOptions::default(),
             gates: Vec::new(),
         })
     }
@@ -200,6 +204,11 @@ impl Context {
         }
     }
 
+    /// Returns a client for `server`, set up as the profile and the flags say.
+    pub(crate) fn client_for(&self, server: &ServerUrl) -> anyhow::Result<Client> {
+        client_for(server, &self.client_options).context("could not set up the HTTP client")
+    }
+
     /// Opens the stored session for requests.
     pub(crate) async fn open_session(&mut self, work: Work) -> anyhow::Result<Session> {
         let stored = self.stored().await?;
@@ -209,7 +218,7 @@ impl Context {
             None => stored.server()?,
         };
         let server = self.allowed(server)?;
-        let client = client_for(&server).context("could not set up the HTTP client")?;
+        let client = self.client_for(&server)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let renewal = Arc::new(JsonApi::new(client.clone(), Arc::clone(&clock)));
         let gate = RefreshGate::new(stored.tokens, stored.credential.ports(renewal, clock), work);

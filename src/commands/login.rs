@@ -8,7 +8,7 @@ use authcli::clock::SystemClock;
 use authcli::credential::{Credential, NewSession};
 use authcli::error::StoreError;
 use authcli::gate::Clock as _;
-use authcli::http::{ServerUrl, client_for};
+use authcli::http::ServerUrl;
 use authcli::profile::{LoginNote, check_name};
 use authcli::renewal::JsonApi;
 use authcli::store::StoreKind;
@@ -39,7 +39,7 @@ pub(crate) async fn run(context: &Context, username: Option<String>, password_st
         return Err(missing_input(username.is_none()).into());
     }
     check_store(context, kind).await?;
-    let client = client_for(&server).context("could not set up the HTTP client")?;
+    let client = context.client_for(&server)?;
     let api = JsonApi::new(client, Arc::new(SystemClock));
     api.reach(&server).await.map_err(|fault| NoServer { server: server.to_string(), fault })?;
 
@@ -68,7 +68,7 @@ pub(crate) async fn run(context: &Context, username: Option<String>, password_st
         Err(error) => {
             // Nobody here will ever use the session that the server has just made.
             let refresh_token = new.issued.refresh_token.as_ref();
-            if let Err(error) = revoke(&new.server, new.revocation_endpoint.as_ref(), refresh_token).await {
+            if let Err(error) = revoke(context, &new.server, new.revocation_endpoint.as_ref(), refresh_token).await {
                 tracing::debug!(%error, "the session that could not be saved stays at the server");
             }
             return Err(error);
@@ -78,7 +78,7 @@ pub(crate) async fn run(context: &Context, username: Option<String>, password_st
     for before in before {
         // It is already forgotten here, so a failure is only worth a warning.
         let refresh_token = before.refresh_token.as_ref();
-        if let Err(error) = revoke(&before.server, before.revocation_endpoint.as_ref(), refresh_token).await {
+        if let Err(error) = revoke(context, &before.server, before.revocation_endpoint.as_ref(), refresh_token).await {
             let why = report::in_one_line(&error);
             context.printer.warn(&format!("the session before could not be revoked: {why}"));
         }

@@ -80,7 +80,7 @@ async fn end(context: &Context, name: &str, credential: &Credential, tokens: &To
     let server = ServerUrl::from_stored(&tokens.server)
         .map_err(|cause| ProfileError::Address { profile: name.to_owned(), cause })?;
     let refresh_token = tokens.refresh_token.as_ref();
-    let revoked = revoke(&tokens.server, tokens.revocation_endpoint.as_ref(), refresh_token).await;
+    let revoked = revoke(context, &tokens.server, tokens.revocation_endpoint.as_ref(), refresh_token).await;
     credential.lock().await?.forget(tokens, SystemClock.now()).await?;
     match revoked {
         Ok(true) => {}

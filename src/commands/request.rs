@@ -10,7 +10,8 @@ use crate::outcome::Usage;
 
 /// Returns the request that `args` describe.
 pub(crate) fn request(session: &Session, method: Method, path: &str, args: &RequestArgs) -> anyhow::Result<Request> {
-    Ok(Request { method, url: session.server().join(path)?, headers: headers(&args.headers)?, timeout: args.timeout })
+    let url = session.server().join(path)?;
+    Ok(Request { headers: headers(&args.headers)?, timeout: args.timeout, ..Request::new(method, url) })
 }
 
 fn headers(lines: &[String]) -> Result<HeaderMap, Usage> {
@@ -42,6 +43,9 @@ pub(crate) fn hint(refusal: FinalRefusal) -> &'static str {
         FinalRefusal::FreshToken => "refused with a token refreshed just now; the account may lack the right",
         FinalRefusal::NotRenewable => "the server gave no refresh token; if the token was revoked, only a login helps",
         FinalRefusal::InsufficientScope => "the server says that the token lacks a scope",
+        FinalRefusal::BodySpent => {
+            "the token was replaced since, but a body that long is kept nowhere to be sent again; run the command once more"
+        }
     }
 }
 

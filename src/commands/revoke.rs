@@ -3,13 +3,16 @@
 use std::sync::Arc;
 
 use authcli::clock::SystemClock;
-use authcli::http::{ServerUrl, client_for};
+use authcli::http::ServerUrl;
 use authcli::renewal::JsonApi;
 use authcli::token::Secret;
 use url::Url;
 
+use super::context::Context;
+
 /// Revokes a session of `server`. `Ok(false)`: it cannot be revoked there.
 pub(crate) async fn revoke(
+    context: &Context,
     server: &Url,
     endpoint: Option<&Url>,
     refresh_token: Option<&Secret>,
@@ -17,6 +20,6 @@ pub(crate) async fn revoke(
     let (Some(endpoint), Some(refresh_token)) = (endpoint, refresh_token) else {
         return Ok(false);
     };
-    let api = JsonApi::new(client_for(&ServerUrl::from_stored(server)?)?, Arc::new(SystemClock));
+    let api = JsonApi::new(context.client_for(&ServerUrl::from_stored(server)?)?, Arc::new(SystemClock));
     Ok(api.revoke(endpoint, refresh_token).await?)
 }

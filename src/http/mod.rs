@@ -1,10 +1,13 @@
 //! Talking to a server: which addresses are allowed, and the client that keeps to it.
 
 mod address;
+pub mod body;
 mod heads;
 mod transport;
 
 pub use self::address::{AddressError, ServerUrl};
+pub use self::body::Body;
+pub(crate) use self::body::Outgoing;
 pub(crate) use self::heads::{log_request, log_response, log_token_response, secrets_of};
 pub(crate) use self::transport::CONNECT_BOUND;
-pub use self::transport::{client_for, retry_after};
+pub use self::transport::{ClientOptions, NoCertificate, client_for, retry_after};

@@ -5,26 +5,50 @@ use std::time::Duration;
 use jiff::Timestamp;
 use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 use reqwest::redirect::Policy;
-use reqwest::{Client, Response};
+use reqwest::{Certificate, Client, Response};
 
 use super::ServerUrl;
 
 pub(crate) const CONNECT_BOUND: Duration = Duration::from_secs(10);
-/// How long a server may be silent in the middle of an answer.
-const SILENCE_BOUND: Duration = Duration::from_mins(1);
 
-/// Returns a client for `server`. It follows no redirect: a token must not travel to where it was not meant to go.
+/// What a client is set up with beside its server.
+#[derive(Clone, Debug, Default)]
+pub struct ClientOptions {
+    authorities: Option<Vec<Certificate>>,
+}
+
+/// A text holds no certificate that could be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("it holds no certificate in PEM form")]
+pub struct NoCertificate;
+
+impl ClientOptions {
+    /// Trusts the certificate authorities of `pem` (RFC 7468), one or more, and none of the system's: whoever has a CA of
+    /// his own means to be certain of the server.
+    pub fn with_authorities(mut self, pem: &[u8]) -> Result<Self, NoCertificate> {
+        let read = Certificate::from_pem_bundle(pem).map_err(|_| NoCertificate)?;
+        if read.is_empty() {
+            return Err(NoCertificate);
+        }
+        self.authorities = Some(read);
+        Ok(self)
+    }
+}
+
+/// Returns a client for `server`. It follows no redirect: a token must not travel to where it was not meant to go. It
+/// bounds the time to connect, and no other: whoever sends a request knows what it may take.
 ///
 /// For an `http://` server it loads no TLS roots, which would take most of the time of a short call; such a client could
 /// trust no https server. On loopback it ignores proxies of the environment: they could not reach this machine.
-pub fn client_for(server: &ServerUrl) -> reqwest::Result<Client> {
+pub fn client_for(server: &ServerUrl, options: &ClientOptions) -> reqwest::Result<Client> {
     let mut builder = Client::builder()
         .user_agent(concat!("authcli/", env!("CARGO_PKG_VERSION")))
         .redirect(Policy::none())
-        .connect_timeout(CONNECT_BOUND)
-        .read_timeout(SILENCE_BOUND);
+        .connect_timeout(CONNECT_BOUND);
     if !server.is_https() {
         builder = builder.tls_certs_only([]);
+    } else if let Some(authorities) = &options.authorities {
+        builder = builder.tls_certs_only(authorities.clone());
     }
     if server.is_loopback() {
         builder = builder.no_proxy();

@@ -159,7 +159,8 @@ fn judge_send(error: &SendError, login: &str) -> Verdict {
     match error {
         SendError::Token(error) => judge_token(error, login),
         SendError::WrongOrigin(_) => ends(Exit::Usage),
-        SendError::TimedOut { .. } => ends(Exit::Unreachable),
+        SendError::TimedOut { .. } | SendError::Silent { .. } => ends(Exit::Unreachable),
+        SendError::Body(_) | SendError::BodySpent => ends(Exit::Other),
         _ => ends_with(Exit::Unreachable, "is the server running, and is its address right? `authcli status` shows it"),
     }
 }

@@ -1,0 +1,78 @@
+//! A final answer, and its body piece by piece.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bytes::Bytes;
+use reqwest::Response;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::error::{SendError, network_error};
+use super::{FinalRefusal, SILENCE_BOUND};
+use crate::token::{Generation, TokenSet};
+
+/// How much of a refused answer is read beside the refresh. Nearly all are read whole in that, so their connections are
+/// free for the second attempt: with all of them held, a large burst would need twice as many.
+const READ_AHEAD: usize = 64 * 1024;
+
+/// A final answer, its body to be read by [`chunk`](Self::chunk).
+#[derive(Debug)]
+pub struct Answer {
+    /// The answer's head.
+    pub response: Response,
+    /// Whether the request was sent a second time.
+    pub retried: bool,
+    /// Which generation of tokens it was last sent with.
+    pub generation: Generation,
+    /// Why a refusal was not followed by a(nother) refresh, if it is one.
+    pub refusal: Option<FinalRefusal>,
+    /// What has been read of the body.
+    read_ahead: VecDeque<Result<Bytes, SendError>>,
+    /// When the request's time is over, and how long that was in all; the body is part of it.
+    pub(super) deadline: Option<(Instant, Duration)>,
+}
+
+impl Answer {
+    pub(super) fn new(response: Response, tokens: &TokenSet) -> Self {
+        Self {
+            response,
+            retried: false,
+            generation: tokens.generation,
+            refusal: None,
+            read_ahead: VecDeque::new(),
+            deadline: None,
+        }
+    }
+
+    /// Returns the next piece of the body, or `None` at its end.
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>, SendError> {
+        if let Some(read) = self.read_ahead.pop_front() {
+            return read.map(Some);
+        }
+        let origin = self.response.url().origin();
+        let chunk = match self.deadline {
+            Some((end, bound)) => timeout_at(end, self.response.chunk())
+                .await
+                .map_err(|_| SendError::TimedOut { origin: origin.ascii_serialization(), bound })?,
+            None => timeout(SILENCE_BOUND, self.response.chunk())
+                .await
+                .map_err(|_| SendError::Silent { origin: origin.ascii_serialization(), bound: SILENCE_BOUND })?,
+        };
+        chunk.map_err(|cause| network_error(self.response.url(), cause))
+    }
+
+    /// Reads as much of the body as a refusal usually has. May be dropped at any time: what was read is kept, and what was
+    /// not is read by whoever wants the answer.
+    pub(super) async fn read_ahead(&mut self) {
+        let mut length = 0;
+        while length < READ_AHEAD {
+            let chunk = match self.response.chunk().await {
+                Ok(Some(chunk)) => Ok(chunk),
+                Ok(None) => break,
+                Err(cause) => Err(network_error(self.response.url(), cause)),
+            };
+            length += chunk.as_ref().map_or(READ_AHEAD, Bytes::len);
+            self.read_ahead.push_back(chunk);
+        }
+    }
+}
