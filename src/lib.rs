@@ -11,6 +11,7 @@
 //!
 //! The library reads no environment, no home directory and no terminal, and prints nothing.
 
+pub mod attachment;
 pub mod clock;
 pub mod credential;
 pub mod error;
@@ -27,6 +28,7 @@ pub mod store;
 pub mod token;
 mod worker;
 
+pub use attachment::Attachment;
 pub use credential::Credential;
 pub use gate::RefreshGate;
 pub use session::Session;

@@ -15,8 +15,8 @@ mod error;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderMap, HeaderValue, TRANSFER_ENCODING, WWW_AUTHENTICATE};
-use reqwest::{Client, Method, Response, StatusCode};
+use reqwest::header::{CONTENT_LENGTH, HeaderMap, HeaderValue, TRANSFER_ENCODING, WWW_AUTHENTICATE};
+use reqwest::{Client, Method, Response};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tracing::debug;
 use url::Url;
@@ -24,7 +24,8 @@ use url::Url;
 pub use self::answer::Answer;
 use self::error::network_error;
 pub use self::error::{FinalRefusal, SendError};
-use crate::error::TokenError;
+use crate::attachment::Attachment;
+use crate::error::{StoreError, TokenError};
 use crate::gate::RefreshGate;
 use crate::http::{Body, Outgoing, ServerUrl, log_request, log_response, secrets_of};
 use crate::token::{Generation, TokenSet};
@@ -43,6 +44,8 @@ pub struct Session {
     gate: RefreshGate,
     client: Client,
     server: ServerUrl,
+    /// How tokens are sent; shared by all clones.
+    attachment: Arc<Attachment>,
 }
 
 /// A request without its token.
@@ -52,7 +55,7 @@ pub struct Request {
     pub method: Method,
     /// Where to; on the session's origin.
     pub url: Url,
-    /// Headers beside `Authorization` and those that tell the body's length, which are the session's.
+    /// Headers beside the one that carries the token and those that tell the body's length, which are the session's.
     pub headers: HeaderMap,
     /// What it carries.
     pub body: Body,
@@ -69,10 +72,10 @@ impl Request {
 }
 
 impl Session {
-    /// A session whose tokens come from `gate` and are for `server`. `client` must not follow redirects: it would carry
-    /// the token along.
-    pub fn new(gate: RefreshGate, client: Client, server: ServerUrl) -> Self {
-        Self { gate, client, server }
+    /// A session whose tokens come from `gate` and are for `server`, which takes them as `attachment` says. `client` must
+    /// not follow redirects: it would carry the token along.
+    pub fn new(gate: RefreshGate, client: Client, server: ServerUrl, attachment: Attachment) -> Self {
+        Self { gate, client, server, attachment: Arc::new(attachment) }
     }
 
     /// Returns the gate, for its counts and for tokens without a request.
@@ -83,6 +86,11 @@ impl Session {
     /// Returns the server that the session is for.
     pub fn server(&self) -> &ServerUrl {
         &self.server
+    }
+
+    /// Returns how tokens are attached to requests.
+    pub fn attachment(&self) -> &Attachment {
+        &self.attachment
     }
 
     /// Sends `request` with a live token.
@@ -106,7 +114,7 @@ impl Session {
     async fn send_untimed(&self, request: &Request) -> Result<Answer, SendError> {
         let tokens = self.tokens_for(&request.body).await?;
         let mut answer = self.attempt(request, &tokens).await?;
-        if !is_refusal(&answer.response) {
+        if !self.is_refusal(&answer.response) {
             return Ok(answer);
         }
         if lacks_scope(&answer.response) {
@@ -134,7 +142,7 @@ impl Session {
         let mut answer = self.attempt(request, &newer).await?;
         answer.retried = true;
         answer.refusal = match &answer.response {
-            response if !is_refusal(response) => None,
+            response if !self.is_refusal(response) => None,
             response if lacks_scope(response) => Some(FinalRefusal::InsufficientScope),
             _ => Some(FinalRefusal::FreshToken),
         };
@@ -181,7 +189,7 @@ impl Session {
         let mut outgoing = request.body.open().await.map_err(SendError::Body)?.ok_or(SendError::BodySpent)?;
         let mut head = reqwest::Request::new(request.method.clone(), request.url.clone());
         head.headers_mut().clone_from(&request.headers);
-        head.headers_mut().insert(AUTHORIZATION, bearer(tokens)?);
+        head.headers_mut().insert(&self.attachment.header, self.credential(tokens)?);
         tell_length(&mut head, &outgoing);
         *head.body_mut() = outgoing.body.take();
         let secrets = secrets_of(tokens);
@@ -205,6 +213,21 @@ impl Session {
         log_response(&response, &secrets);
         Ok(Answer::new(response, tokens))
     }
+
+    /// Returns the value of the header that carries the token.
+    fn credential(&self, tokens: &TokenSet) -> Result<HeaderValue, SendError> {
+        self.attachment.value(&tokens.access_token).map_err(|_| {
+            // Tokens are checked when they arrive; one that no header can carry came from a damaged store.
+            SendError::Token(Arc::new(TokenError::Store(StoreError::Damaged {
+                place: "the token store".into(),
+                what: "the access token cannot be sent in a header".into(),
+            })))
+        })
+    }
+
+    fn is_refusal(&self, response: &Response) -> bool {
+        self.attachment.is_refused_by(response.status())
+    }
 }
 
 /// Says how long the body is. Methods that usually carry one say also that there is none (RFC 9110 section 8.6).
@@ -222,23 +245,6 @@ fn tell_length(head: &mut reqwest::Request, outgoing: &Outgoing) {
         None if usually_carries => drop(headers.insert(CONTENT_LENGTH, 0.into())),
         None => {}
     }
-}
-
-/// Returns the `Authorization` header (RFC 6750 section 2.1), marked so that no logger shows it.
-fn bearer(tokens: &TokenSet) -> Result<HeaderValue, SendError> {
-    let mut value = HeaderValue::try_from(format!("Bearer {}", tokens.access_token.expose())).map_err(|_| {
-        // Tokens are checked when they arrive; one that no header can carry came from a damaged store.
-        SendError::Token(Arc::new(TokenError::Store(crate::error::StoreError::Damaged {
-            place: "the token store".into(),
-            what: "the access token cannot be sent in a header".into(),
-        })))
-    })?;
-    value.set_sensitive(true);
-    Ok(value)
-}
-
-fn is_refusal(response: &Response) -> bool {
-    matches!(response.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
 }
 
 /// Returns whether the server says that a newer token would lack the same right (RFC 6750 section 3.1).

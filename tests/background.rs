@@ -18,7 +18,7 @@ use authcli::http::{ClientOptions, ServerUrl, client_for};
 use authcli::renewal::JsonApi;
 use authcli::session::Request;
 use authcli::store::StoreKind;
-use authcli::{Credential, Session};
+use authcli::{Attachment, Credential, Session};
 use futures_util::FutureExt as _;
 use reqwest::{Method, StatusCode};
 use tokio::time::{Instant, MissedTickBehavior, interval};
@@ -71,5 +71,5 @@ async fn session_of(cli: &Cli, server: &str) -> Session {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let renewal = Arc::new(JsonApi::new(client.clone(), Arc::clone(&clock)));
     let gate = RefreshGate::new(tokens, credential.ports(renewal, clock), Work::Long);
-    Session::new(gate, client, server)
+    Session::new(gate, client, server, Attachment::default())
 }

@@ -12,10 +12,10 @@ use authcli::error::{StoreError, TokenError};
 use authcli::gate::{Clock, Ending, RefreshGate, Work};
 use authcli::http::{ClientOptions, ServerUrl, client_for};
 use authcli::profile::{Configuration, Profile, ProfileError, check_name};
-use authcli::renewal::JsonApi;
+use authcli::renewal::Provider;
 use authcli::store::StoreKind;
 use authcli::token::TokenSet;
-use authcli::{Credential, Session};
+use authcli::{Attachment, Credential, Session};
 use reqwest::Client;
 use tokio::time::{Instant, sleep};
 
@@ -220,10 +220,25 @@ impl Context {
         let server = self.allowed(server)?;
         let client = self.client_for(&server)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let renewal = Arc::new(JsonApi::new(client.clone(), Arc::clone(&clock)));
+        let renewal = Arc::new(self.provider(&stored.tokens, Some((&server, &client)))?);
         let gate = RefreshGate::new(stored.tokens, stored.credential.ports(renewal, clock), work);
         self.gates.push(gate.clone());
-        Ok(Session::new(gate, client, server))
+        Ok(Session::new(gate, client, server, Attachment::default()))
+    }
+
+    /// Returns what renews and revokes the session of `tokens`. `known` is a client that there is already, and its server.
+    pub(crate) fn provider(&self, tokens: &TokenSet, known: Option<(&ServerUrl, &Client)>) -> anyhow::Result<Provider> {
+        let host = ServerUrl::of_endpoint(&tokens.refresh_endpoint)?;
+        let client = match known {
+            Some((server, client)) if server.origin() == host.origin() => client.clone(),
+            _ => self.client_for(&host)?,
+        };
+        Ok(Provider::of(tokens, client, Arc::new(SystemClock)))
+    }
+
+    /// Revokes the session of `tokens`, which is over here. `Ok(false)`: it cannot be revoked.
+    pub(crate) async fn revoke(&self, tokens: &TokenSet) -> anyhow::Result<bool> {
+        Ok(self.provider(tokens, None)?.revoke(tokens.into()).await?)
     }
 
     /// Waits for refreshes that are under way.

@@ -10,12 +10,11 @@ use authcli::error::StoreError;
 use authcli::gate::Clock as _;
 use authcli::http::ServerUrl;
 use authcli::profile::{LoginNote, check_name};
-use authcli::renewal::JsonApi;
+use authcli::renewal::{JsonApi, Revocation};
 use authcli::store::StoreKind;
 use authcli::token::{Secret, TokenSet};
 
 use super::context::Context;
-use super::revoke::revoke;
 use crate::outcome::{Exit, NoServer, Usage};
 use crate::ui::{prompt, report};
 
@@ -67,8 +66,12 @@ pub(crate) async fn run(context: &Context, username: Option<String>, password_st
         Ok(before) => before,
         Err(error) => {
             // Nobody here will ever use the session that the server has just made.
-            let refresh_token = new.issued.refresh_token.as_ref();
-            if let Err(error) = revoke(context, &new.server, new.revocation_endpoint.as_ref(), refresh_token).await {
+            let unsaved = Revocation {
+                endpoint: new.revocation_endpoint.as_ref(),
+                access_token: &new.issued.access_token,
+                refresh_token: new.issued.refresh_token.as_ref(),
+            };
+            if let Err(error) = api.revoke(unsaved).await {
                 tracing::debug!(%error, "the session that could not be saved stays at the server");
             }
             return Err(error);
@@ -77,8 +80,7 @@ pub(crate) async fn run(context: &Context, username: Option<String>, password_st
     context.printer.note(&format!("Logged in to {server} as {username}; tokens are in the {kind} store"));
     for before in before {
         // It is already forgotten here, so a failure is only worth a warning.
-        let refresh_token = before.refresh_token.as_ref();
-        if let Err(error) = revoke(context, &before.server, before.revocation_endpoint.as_ref(), refresh_token).await {
+        if let Err(error) = context.revoke(&before).await {
             let why = report::in_one_line(&error);
             context.printer.warn(&format!("the session before could not be revoked: {why}"));
         }

@@ -9,7 +9,6 @@ use authcli::profile::ProfileError;
 use authcli::token::TokenSet;
 
 use super::context::{Context, Stored};
-use super::revoke::revoke;
 use crate::outcome::{Exit, NotLoggedIn};
 use crate::ui::report;
 
@@ -79,8 +78,7 @@ async fn everywhere(context: &Context) -> anyhow::Result<Exit> {
 async fn end(context: &Context, name: &str, credential: &Credential, tokens: &TokenSet) -> anyhow::Result<()> {
     let server = ServerUrl::from_stored(&tokens.server)
         .map_err(|cause| ProfileError::Address { profile: name.to_owned(), cause })?;
-    let refresh_token = tokens.refresh_token.as_ref();
-    let revoked = revoke(context, &tokens.server, tokens.revocation_endpoint.as_ref(), refresh_token).await;
+    let revoked = context.revoke(tokens).await;
     credential.lock().await?.forget(tokens, SystemClock.now()).await?;
     match revoked {
         Ok(true) => {}

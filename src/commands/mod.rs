@@ -8,7 +8,6 @@ mod login;
 mod logout;
 mod refresh;
 mod request;
-mod revoke;
 mod status;
 mod token;
 

@@ -20,8 +20,9 @@ pub(crate) async fn run(context: &mut Context, header: bool, min_valid: Option<D
         Some(least) => valid_for(context, gate, least).await?,
         None => gate.current().await?,
     };
-    let prefix = if header { "Authorization: Bearer " } else { "" };
-    context.printer.data(&format!("{prefix}{}\n", tokens.access_token.expose())).await?;
+    let token = &tokens.access_token;
+    let line = if header { session.attachment().line(token) } else { token.expose().to_owned() };
+    context.printer.data(&format!("{line}\n")).await?;
     Ok(Exit::Done)
 }
 

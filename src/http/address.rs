@@ -76,6 +76,11 @@ impl ServerUrl {
         Self::parse(url.as_str())
     }
 
+    /// Returns the address of the server that `endpoint`, stored after it had been checked, is on.
+    pub fn of_endpoint(endpoint: &Url) -> Result<Self, AddressError> {
+        Self::parse(&endpoint.origin().ascii_serialization())
+    }
+
     /// Returns whether this address is this machine by its name alone; no name is looked up.
     pub fn is_loopback(&self) -> bool {
         match self.base.host() {

@@ -2,6 +2,8 @@
 //!
 //! The texts name addresses, statuses and key names, never a value of a request or an answer.
 
+use url::Url;
+
 /// What one try to reach a login, refresh or logout endpoint came to.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -55,6 +57,14 @@ pub enum RenewalFault {
 }
 
 impl RenewalFault {
+    /// The fault of a call to `url` that `cause` kept from its answer.
+    pub(super) fn of_transport(url: &Url, cause: reqwest::Error) -> Self {
+        let origin = url.origin().ascii_serialization();
+        // The URL is named once; in the cause it would stand again.
+        let cause = cause.without_url();
+        if cause.is_connect() { Self::Unreachable { origin, cause } } else { Self::NoAnswer { origin, cause } }
+    }
+
     /// Returns whether the server may have done what it was asked, without anybody here having the result: the answer was
     /// lost or unreadable.
     pub(super) fn leaves_doubt(&self) -> bool {

@@ -7,32 +7,27 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use backon::{BackoffBuilder as _, ExponentialBuilder};
 use futures_util::future::BoxFuture;
 use reqwest::{Client, StatusCode};
-use serde::Serialize;
-use tokio::time::Instant;
-use tracing::debug;
+use secrecy::zeroize::Zeroizing;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use url::Url;
 
-use super::answer::Answer;
+use super::Revocation;
+use super::answer::{Answer, printable, words};
+use super::caller::Caller;
 use super::fault::RenewalFault;
-use crate::gate::{Clock, RENEWAL_BOUND, Renewal, RenewalError, WayOut};
-use crate::http::{AddressError, CONNECT_BOUND, ServerUrl, log_request, log_token_response, secrets_of};
+use super::issued;
+use super::tries::{Repeat, Verdict, redeem};
+use crate::gate::{Clock, Renewal, RenewalError, WayOut};
+use crate::http::{AddressError, ServerUrl, secrets_of};
 use crate::token::{IssuedTokens, Secret, TokenSet};
-
-/// One try, from the connection to the last byte of the answer. A little longer than the connection alone may take: so a
-/// server that cannot be reached is told from one that does not answer, which may have done what it was asked.
-const TRY_BOUND: Duration = CONNECT_BOUND.saturating_add(Duration::from_millis(250));
-const TRIES: usize = 3;
-/// A pause that the server asks for beyond this would not fit into the flight.
-const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 
 /// The login, refresh and logout calls of one server.
 #[derive(Clone)]
 pub struct JsonApi {
-    client: Client,
-    clock: Arc<dyn Clock>,
+    caller: Caller,
 }
 
 /// Why a login did not succeed.
@@ -88,7 +83,7 @@ struct RefreshBody<'a> {
 impl JsonApi {
     /// The calls that `client` makes.
     pub fn new(client: Client, clock: Arc<dyn Clock>) -> Self {
-        Self { client, clock }
+        Self { caller: Caller { client, clock } }
     }
 
     /// Returns where the refresh token of a login at `server` may be redeemed.
@@ -103,8 +98,7 @@ impl JsonApi {
 
     /// Finds out whether anything answers at `server`. Any answer will do: only silence is a fault.
     pub async fn reach(&self, server: &ServerUrl) -> Result<(), RenewalFault> {
-        let request = self.client.head(server.url().clone()).timeout(TRY_BOUND);
-        request.send().await.map(drop).map_err(|cause| transport_fault(server.url(), cause))
+        self.caller.reach(server.url()).await
     }
 
     /// Logs in with a password.
@@ -119,10 +113,10 @@ impl JsonApi {
         let answer = self.post(&url, &body, None, &[password.expose()]).await.map_err(LoginError::Fault)?;
         let origin = server.origin_text();
         match answer.status {
-            StatusCode::OK | StatusCode::CREATED => answer.tokens().map_err(LoginError::Fault),
+            StatusCode::OK | StatusCode::CREATED => tokens(&answer).map_err(LoginError::Fault),
             StatusCode::TOO_MANY_REQUESTS => Err(LoginError::Throttled { origin, retry_after: answer.retry_after }),
             status @ (StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
-                match answer.error_text(&[password.expose()]) {
+                match error_text(&answer, &[password.expose()]) {
                     Some(reason) => Err(LoginError::Refused { origin, status, reason }),
                     None => Err(LoginError::Fault(answer.unexpected())),
                 }
@@ -132,8 +126,11 @@ impl JsonApi {
         }
     }
 
-    /// Revokes the session of `refresh_token` at the `endpoint` for that. `Ok(false)`: the server has no such call.
-    pub async fn revoke(&self, endpoint: &Url, refresh_token: &Secret) -> Result<bool, RenewalFault> {
+    /// Revokes a session. `Ok(false)`: it cannot be revoked there.
+    pub async fn revoke(&self, session: Revocation<'_>) -> Result<bool, RenewalFault> {
+        let (Some(endpoint), Some(refresh_token)) = (session.endpoint, session.refresh_token) else {
+            return Ok(false);
+        };
         let refresh_token = refresh_token.expose();
         let answer = self.post(endpoint, &RefreshBody { refresh_token }, None, &[refresh_token]).await?;
         match answer.status {
@@ -151,15 +148,12 @@ impl JsonApi {
         attempt_key: Option<&str>,
         secrets: &[&str],
     ) -> Result<Answer, RenewalFault> {
-        let mut request = self.client.post(url.clone()).timeout(TRY_BOUND).json(body);
+        let mut request = self.caller.client.post(url.clone()).json(body);
         if let Some(key) = attempt_key {
             request = request.header("Idempotency-Key", key);
         }
-        let request = request.build().map_err(|cause| transport_fault(url, cause))?;
-        log_request(&request, secrets);
-        let response = self.client.execute(request).await.map_err(|cause| transport_fault(url, cause))?;
-        log_token_response(&response);
-        Answer::read(response, self.clock.now()).await
+        let request = request.build().map_err(|cause| RenewalFault::of_transport(url, cause))?;
+        self.caller.call(request, secrets).await
     }
 
     async fn redeem(&self, tokens: &TokenSet, way_out: &WayOut) -> Result<IssuedTokens, RenewalError> {
@@ -167,45 +161,15 @@ impl JsonApi {
             return Err(RenewalError::NothingToRedeem);
         };
         let body = RefreshBody { refresh_token: refresh_token.expose() };
-        let mut pauses = ExponentialBuilder::new()
-            .with_min_delay(Duration::from_millis(100))
-            .with_max_times(TRIES - 1)
-            .with_jitter()
-            .build();
         let secrets = secrets_of(tokens);
-        let mut unanswered = false;
-        let start = Instant::now();
-        loop {
+        let attempt = || async {
             let key = Some(tokens.attempt_key.expose());
-            let result = self.post(&tokens.refresh_endpoint, &body, key, &secrets).await;
-            let (fault, asked) = match result {
-                Ok(answer) => match judge(&answer, &secrets) {
-                    Verdict::Tokens(issued) => return Ok(issued),
-                    Verdict::Refused(reason) => return Err(RenewalError::SessionEnded { reason, unanswered }),
-                    Verdict::Misconfigured(fault) => {
-                        return Err(RenewalError::Misconfigured { cause: Arc::new(fault), unanswered });
-                    }
-                    Verdict::NotNow(fault) => {
-                        let (cause, retry_after) = (Arc::new(fault), answer.retry_after);
-                        return Err(RenewalError::Transient { cause, retry_after, unanswered });
-                    }
-                    Verdict::Again(fault) => (fault, answer.retry_after),
-                },
-                Err(fault) => (fault, None),
-            };
-            unanswered |= fault.leaves_doubt();
-            let pause = pauses.next().map(|pause| pause.max(asked.unwrap_or_default()));
-            // A try that would be cut off in the middle is not begun.
-            let fits = |pause: &Duration| start.elapsed() + *pause + TRY_BOUND <= RENEWAL_BOUND;
-            let pause = pause.filter(|pause| *pause <= LONGEST_PAUSE && fits(pause));
-            if let Some(pause) = pause {
-                debug!(%fault, ?pause, "the refresh failed; trying again with the same attempt key");
-                if !way_out.begins_within(pause).await {
-                    continue;
-                }
+            match self.post(&tokens.refresh_endpoint, &body, key, &secrets).await {
+                Ok(answer) => judge(&answer, &secrets),
+                Err(fault) => Verdict::Again(fault, None),
             }
-            return Err(RenewalError::Transient { cause: Arc::new(fault), retry_after: asked, unanswered });
-        }
+        };
+        redeem(way_out, Repeat::Safe, attempt).await
     }
 }
 
@@ -219,42 +183,30 @@ impl Renewal for JsonApi {
     }
 }
 
-/// What one answer to a refresh comes to.
-enum Verdict {
-    Tokens(IssuedTokens),
-    /// A clear refusal, in the server's words: the session is over.
-    Refused(String),
-    /// The session stands; another try may help, now or later.
-    Again(RenewalFault),
-    /// The session stands; another try now would not help.
-    NotNow(RenewalFault),
-    /// The session stands; no try will help until somebody mends this client or the server.
-    Misconfigured(RenewalFault),
-}
-
 /// Only a clear refusal ends a session: 400, 401 or 403 with a JSON object that holds `error`. Everything else that is
 /// not a pair of tokens leaves it standing, and so does an `error` that OAuth 2.0 gives to clients rather than to grants.
 fn judge(answer: &Answer, secrets: &[&str]) -> Verdict {
+    let asked = answer.retry_after;
     match answer.status {
-        StatusCode::OK | StatusCode::CREATED => match answer.tokens() {
+        StatusCode::OK | StatusCode::CREATED => match tokens(answer) {
             Ok(tokens) => Verdict::Tokens(tokens),
             // Cut off or garbled on the way: the same attempt gets the same tokens.
-            Err(fault) => Verdict::Again(fault),
+            Err(fault) => Verdict::Again(fault, asked),
         },
         StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-            match answer.error_text(secrets) {
+            match error_text(answer, secrets) {
                 Some(code) if blames_the_client(&code) => Verdict::Misconfigured(answer.refusal(code)),
                 Some(reason) => Verdict::Refused(reason),
-                None => Verdict::NotNow(answer.unexpected()),
+                None => Verdict::NotNow(answer.unexpected(), asked),
             }
         }
         // Who limits calls without saying for how long is not called again.
-        StatusCode::TOO_MANY_REQUESTS if answer.retry_after.is_none() => Verdict::NotNow(answer.unexpected()),
+        StatusCode::TOO_MANY_REQUESTS if asked.is_none() => Verdict::NotNow(answer.unexpected(), asked),
         status if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
-            Verdict::Again(answer.unexpected())
+            Verdict::Again(answer.unexpected(), asked)
         }
         // A captive portal, a gateway that has lost its server: not the endpoint's own voice.
-        status => Verdict::NotNow(RenewalFault::Status { url: answer.url.clone(), status }),
+        _ => Verdict::NotNow(answer.not_here(), asked),
     }
 }
 
@@ -264,13 +216,70 @@ fn blames_the_client(code: &str) -> bool {
         .contains(&code)
 }
 
-fn transport_fault(url: &Url, cause: reqwest::Error) -> RenewalFault {
-    let origin = url.origin().ascii_serialization();
-    // The URL is named once; in the cause it would stand again.
-    let cause = cause.without_url();
-    if cause.is_connect() {
-        RenewalFault::Unreachable { origin, cause }
-    } else {
-        RenewalFault::NoAnswer { origin, cause }
+/// Returns the tokens in a successful answer.
+fn tokens(answer: &Answer) -> Result<IssuedTokens, RenewalFault> {
+    let value = answer.json().ok_or_else(|| answer.nonsense("a body that is not JSON"))?;
+    let keys = match &value {
+        Value::Object(object) => object.keys().map(|key| printable(key)).collect::<Vec<_>>().join(", "),
+        _ => return Err(answer.nonsense("JSON that is not an object")),
+    };
+    let fields: Fields = serde_json::from_value(value)
+        .map_err(|_| answer.nonsense(format!("no usable `accessToken` (its keys: {keys})")))?;
+    let access_token = Zeroizing::new(fields.access_token);
+    let access_token =
+        issued::token(&access_token).ok_or_else(|| answer.nonsense("an `accessToken` that no header can carry"))?;
+    let refresh_token = fields.refresh_token.filter(|token| !token.is_empty()).map(Secret::new);
+    Ok(IssuedTokens {
+        access_lifetime: issued::lifetime(fields.expires_in.as_ref(), Some(&access_token)),
+        refresh_lifetime: issued::lifetime(fields.refresh_expires_in.as_ref(), refresh_token.as_ref()),
+        access_token,
+        refresh_token,
+    })
+}
+
+/// Returns what the server wrote under `error`, if the body is a JSON object that says something there.
+fn error_text(answer: &Answer, secrets: &[&str]) -> Option<String> {
+    words(answer.json()?.as_object()?.get("error")?, secrets, &format!("answered {}", answer.status))
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Fields {
+    access_token: String,
+    #[serde(default)]
+    refresh_token: Option<String>,
+    #[serde(default)]
+    expires_in: Option<Value>,
+    #[serde(default)]
+    refresh_expires_in: Option<Value>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::answer::tests::answer;
+    use super::*;
+
+    #[test]
+    fn nonsense_is_named_by_its_keys_and_never_by_its_values() {
+        for (body, expected) in [
+            ("<html>canary</html>", "a body that is not JSON"),
+            ("[\"canary\"]", "JSON that is not an object"),
+            ("{\"token\":\"canary\"}", "its keys: token"),
+            ("{\"accessToken\":{\"x\":\"canary\"}}", "its keys: accessToken"),
+            ("{\"accessToken\":\"\"}", "no header can carry"),
+            ("{\"accessToken\":\"canary\\r\\nX: y\"}", "no header can carry"),
+        ] {
+            let error = tokens(&answer(200, body)).unwrap_err().to_string();
+            assert!(error.contains(expected), "{body}: {error}");
+            assert!(!error.contains("canary"), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_error_is_a_field_of_an_object() {
+        for body in ["[\"nope\"]", "<html>", "{\"message\":\"no\"}", "{\"error\":null}"] {
+            assert_eq!(error_text(&answer(403, body), &[]), None, "{body}");
+        }
+        assert_eq!(error_text(&answer(403, "{\"error\":\"no\"}"), &[]).as_deref(), Some("no"));
     }
 }

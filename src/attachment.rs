@@ -1,0 +1,57 @@
+//! How an access token is attached to a request, and which answers refuse it.
+//!
+//! APIs differ in both; most do as the default does: `Authorization: Bearer …` (RFC 6750 section 2.1), refused with 401
+//! or 403.
+
+use reqwest::StatusCode;
+use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue, InvalidHeaderValue};
+
+use crate::token::Secret;
+
+/// See the module.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attachment {
+    /// The header that carries the token.
+    pub header: HeaderName,
+    /// What stands before the token there, a space apart.
+    pub scheme: Option<String>,
+    /// The statuses that say that the token is not good (any more).
+    pub refused_by: Vec<StatusCode>,
+}
+
+impl Default for Attachment {
+    fn default() -> Self {
+        Self {
+            header: AUTHORIZATION,
+            scheme: Some("Bearer".into()),
+            refused_by: vec![StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN],
+        }
+    }
+}
+
+impl Attachment {
+    /// Returns the header's value for `token`, marked so that no logger shows it.
+    pub fn value(&self, token: &Secret) -> Result<HeaderValue, InvalidHeaderValue> {
+        let mut value = HeaderValue::try_from(self.text(token))?;
+        value.set_sensitive(true);
+        Ok(value)
+    }
+
+    /// Returns the header as one line, token and all: for a reader that was asked for it.
+    pub fn line(&self, token: &Secret) -> String {
+        let name = if self.header == AUTHORIZATION { "Authorization" } else { self.header.as_str() };
+        format!("{name}: {}", self.text(token))
+    }
+
+    /// Returns whether an answer of this status refuses the token.
+    pub fn is_refused_by(&self, status: StatusCode) -> bool {
+        self.refused_by.contains(&status)
+    }
+
+    fn text(&self, token: &Secret) -> String {
+        match &self.scheme {
+            Some(scheme) => format!("{scheme} {}", token.expose()),
+            None => token.expose().to_owned(),
+        }
+    }
+}

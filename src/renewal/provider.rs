@@ -1,0 +1,69 @@
+//! Whatever kind of server a session is of.
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use reqwest::Client;
+use url::Url;
+
+use super::fault::RenewalFault;
+use super::json_api::JsonApi;
+use crate::gate::{Clock, Renewal, RenewalError, WayOut};
+use crate::token::{IssuedTokens, Secret, TokenSet};
+
+/// What renews and revokes sessions of one kind of server.
+///
+/// It calls the endpoints that a session's tokens name and no other: they were found at login.
+#[derive(Clone)]
+pub enum Provider {
+    /// A JSON API.
+    JsonApi(JsonApi),
+}
+
+impl Provider {
+    /// The provider of the session that `tokens` belong to. `client` must not follow redirects, and is one for the host of
+    /// their endpoints.
+    pub fn of(_tokens: &TokenSet, client: Client, clock: Arc<dyn Clock>) -> Self {
+        Self::JsonApi(JsonApi::new(client, clock))
+    }
+
+    /// Revokes a session. `Ok(false)`: it cannot be revoked there.
+    pub async fn revoke(&self, session: Revocation<'_>) -> Result<bool, RenewalFault> {
+        match self {
+            Self::JsonApi(api) => api.revoke(session).await,
+        }
+    }
+}
+
+impl Renewal for Provider {
+    fn renew<'a>(
+        &'a self,
+        tokens: &'a TokenSet,
+        way_out: &'a WayOut,
+    ) -> BoxFuture<'a, Result<IssuedTokens, RenewalError>> {
+        match self {
+            Self::JsonApi(api) => api.renew(tokens, way_out),
+        }
+    }
+}
+
+/// A session that is to be revoked; one that was never saved has no [`TokenSet`].
+#[derive(Clone, Copy, Debug)]
+pub struct Revocation<'a> {
+    /// Where; `None` where its server has no such call.
+    pub endpoint: Option<&'a Url>,
+    /// Its access token.
+    pub access_token: &'a Secret,
+    /// Its refresh token.
+    pub refresh_token: Option<&'a Secret>,
+}
+
+impl<'a> From<&'a TokenSet> for Revocation<'a> {
+    fn from(tokens: &'a TokenSet) -> Self {
+        Self {
+            endpoint: tokens.revocation_endpoint.as_ref(),
+            access_token: &tokens.access_token,
+            refresh_token: tokens.refresh_token.as_ref(),
+        }
+    }
+}
