@@ -114,7 +114,7 @@ async fn save(context: &Context, login: Login<'_>, new: NewSession) -> anyhow::R
     let saved = locked.save(new).await?;
     // Only now, so that the profile never names a store without the session; and under the lock, so that of two logins at
     // once the last to save is the one that it names.
-    let note = LoginNote { server, username, store: kind, credential: &id };
+    let note = LoginNote { server, username, store: kind, credential: &id, settings: &[] };
     let kind_before = match configuration.note_login(&context.profile_name, &note).await {
         Ok(kind_before) => kind_before,
         Err(error) if context.profile().is_some_and(|profile| profile.store == Some(kind)) => {

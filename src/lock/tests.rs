@@ -1,6 +1,7 @@
 //! The lock and the stamp on real files, some of them not as they should be.
 
 use super::*;
+use crate::gate::Ending;
 use crate::worker::tests::{Release, SHORT, hold, occupied};
 
 #[tokio::test]
@@ -24,6 +25,22 @@ async fn a_lock_on_a_removed_file_is_none() {
     let replacement = lock.try_lock().await.unwrap().expect("the new file is free");
     assert!(lock.try_lock().await.unwrap().is_none());
     drop((held, replacement));
+}
+
+#[tokio::test]
+async fn the_first_version_of_the_stamp_is_still_read_and_still_written() {
+    let directory = tempfile::tempdir().unwrap();
+    let lock = ProcessLock::new(directory.path(), "one");
+    let held = lock.try_lock().await.unwrap().unwrap();
+    let fixture = include_bytes!("fixtures/stamp-v1.json");
+    private_fs::replace(&lock.stamp_path, fixture, Durability::Replaceable).unwrap();
+    let stamp = lock.stamp().await.unwrap();
+    assert_eq!(stamp.generation.number(), 7);
+    assert_eq!(stamp.ended.as_ref().unwrap().how, Ending::Refused("Invalid refresh token".into()));
+    assert_eq!(stamp.renewing.as_ref().unwrap().pid, 4711);
+    lock.set_stamp(&held, &stamp).await.unwrap();
+    let written: serde_json::Value = serde_json::from_slice(&std::fs::read(&lock.stamp_path).unwrap()).unwrap();
+    assert_eq!(written, serde_json::from_slice::<serde_json::Value>(fixture).unwrap());
 }
 
 #[tokio::test]

@@ -234,6 +234,14 @@ fn judge_login(error: &LoginError) -> Verdict {
 fn judge_profile(error: &ProfileError, login: &str) -> Verdict {
     match error {
         ProfileError::Unknown(name) => ends_with(Exit::Usage, format!("`authcli login --profile {name}` makes it")),
+        ProfileError::UnknownSetting { meant: None, .. } => {
+            ends_with(Exit::Usage, "`authcli profile set --help` lists the settings")
+        }
+        ProfileError::Invalid { meant: Some(meant), .. }
+        | ProfileError::UnknownSetting { meant: Some(meant), .. }
+        | ProfileError::BadSetting { meant: Some(meant), .. } => {
+            ends_with(Exit::Usage, format!("did you mean `{meant}`?"))
+        }
         ProfileError::File(error) => judge_store(error, login),
         ProfileError::Lock(error) => judge_token(error, login),
         _ => ends(Exit::Usage),

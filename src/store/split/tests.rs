@@ -177,6 +177,20 @@ fn assert_no_leftovers(cells: &FakeCells, length: usize) {
 }
 
 #[test]
+fn the_first_form_of_a_head_is_still_read_and_still_written() {
+    let cells = FakeCells::new(Some(WINDOWS));
+    let fixture = include_bytes!("fixtures/head-v2.json").trim_ascii();
+    for (name, content) in
+        [(ID, fixture), ("one.b.0", b"the two parts ".as_slice()), ("one.b.1", b"of an entry".as_slice())]
+    {
+        cells.write(name, "", content).unwrap();
+    }
+    assert_eq!(stored(&cells).unwrap().unwrap(), b"the two parts of an entry");
+    let head: Head = serde_json::from_slice(fixture).unwrap();
+    assert_eq!(serde_json::to_vec(&head).unwrap(), fixture);
+}
+
+#[test]
 fn a_small_entry_is_one_cell_with_the_entry_in_it() {
     for limit in [None, Some(WINDOWS)] {
         let cells = FakeCells::new(limit);
