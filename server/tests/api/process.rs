@@ -5,6 +5,7 @@ use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use reqwest::Client;
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -434,4 +435,22 @@ fn the_environment_says_yes_and_no_in_more_than_one_way() {
     let mut command = place.command(&["user", "add", "anna"]);
     command.env("AUTHCLI_SERVER_PASSWORD_STDIN", "false").env("AUTHCLI_SERVER_DATABASE", place.database("a.db"));
     refused(&command.output().unwrap(), 2);
+}
+
+/// A hash takes 19 MiB. What is held after many logins is the memory of as many as run at once.
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn logins_hold_no_more_memory_than_hashes_that_run_at_once() {
+    const LOGINS: usize = 64;
+    let place = Place::new();
+    let server = Program::start(place.command(&DEMO));
+    let before = server.resident_kib();
+    for _ in 0..LOGINS / 8 {
+        let logins = (0..8).map(|_| login(&server.url, "admin", "123456"));
+        assert!(join_all(logins).await.into_iter().all(|(status, _)| status == 200));
+    }
+    let at_once = authcli_server::password::Room::default().at_once;
+    let most = 19 * 1024 * at_once + 16 * 1024;
+    let grown = server.resident_kib().saturating_sub(before);
+    assert!(grown <= most, "{grown} KiB after {LOGINS} logins, {at_once} at once");
 }

@@ -168,6 +168,14 @@ impl Program {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
+    /// Returns the memory in KiB that it holds now.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn resident_kib(&self) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches("kB").trim().parse().unwrap()
+    }
+
     /// Waits for the end.
     pub(crate) fn end(mut self) -> Ended {
         let status = wait(&mut self.child);
