@@ -1,10 +1,11 @@
-//! The command line: types only.
+//! The command line: types, and no more logic than what an empty variable means.
 
+use std::env;
 use std::str::FromStr;
 use std::time::Duration;
 
-use clap::builder::{FalseyValueParser, NonEmptyStringValueParser, TypedValueParser as _};
-use clap::{Args, Parser, Subcommand};
+use clap::builder::{FalseyValueParser, NonEmptyStringValueParser, Resettable, TypedValueParser as _};
+use clap::{Arg, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use jiff::{Span, SpanRelativeTo, Timestamp};
 use secrecy::SecretString;
 
@@ -19,6 +20,22 @@ pub struct Cli {
     pub command: Command,
 }
 
+impl Cli {
+    /// Reads the command line and the environment; ends the process where they are wrong, or help was asked for.
+    pub fn read() -> Self {
+        let matches = ignore_empty_variables(Self::command()).get_matches();
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
+}
+
+/// A variable that is set to nothing counts as unset: what starts servers often cannot leave one away.
+fn ignore_empty_variables(command: clap::Command) -> clap::Command {
+    let is_empty = |arg: &Arg| arg.get_env().and_then(env::var_os).is_some_and(|value| value.is_empty());
+    command
+        .mut_args(|arg| if is_empty(&arg) { arg.env(Resettable::Reset) } else { arg })
+        .mut_subcommands(ignore_empty_variables)
+}
+
 /// What to do
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -30,6 +47,9 @@ pub enum Command {
     /// Manage the keys that sign access tokens
     #[command(subcommand)]
     Keys(KeysCommand),
+    /// Manage the pepper, the secret outside the database that refresh tokens are made with
+    #[command(subcommand)]
+    Pepper(PepperCommand),
     /// Manage sessions
     #[command(subcommand)]
     Sessions(SessionsCommand),
@@ -114,6 +134,16 @@ pub struct KeysRotateArgs {
     /// Which database
     #[command(flatten)]
     pub database: DatabaseArgs,
+}
+
+/// What to do with peppers
+#[derive(Debug, Subcommand)]
+pub enum PepperCommand {
+    /// List the peppers and what needs each of them
+    List(DatabaseArgs),
+    /// Put a new pepper before the present one in the pepper file; servers that are started from now on use it, and nobody
+    /// is logged out
+    Rotate(DatabaseArgs),
 }
 
 /// What to do with sessions
@@ -213,8 +243,6 @@ impl FromStr for Lifetime {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]

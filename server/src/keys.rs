@@ -1,4 +1,4 @@
-//! The keys that sign access tokens: Ed25519, sealed in the database under the pepper.
+//! The keys that sign access tokens: Ed25519, sealed in the database under a pepper.
 //!
 //! - One key signs, by the database's clock ([`KeyTimes`]); all that are not dead verify and are published. A server reads
 //!   the list again every few seconds, so it notices a new key without a restart.
@@ -27,8 +27,8 @@ use crate::domain::{
     ANNOUNCEMENT, AccessClaims, AccessTokenError, KEY_LIST_MAX_AGE, KeyId, KeyPhase, KeyTimes, UnixMillis,
     VerifiedToken,
 };
-use crate::pepper::Pepper;
-use crate::ports::{KeyList, KeyStore, SealedKey, StoreError};
+use crate::pepper::Peppers;
+use crate::ports::{KeyList, KeyStore, PepperId, SealedKey, StoreError};
 use crate::random;
 
 /// How often the list is read again.
@@ -51,8 +51,8 @@ pub enum KeyError {
     #[error("the signing key `{}` is damaged", .0.0)]
     Damaged(KeyId),
     /// A key is sealed under a pepper that this server does not have.
-    #[error("the signing key `{}` is sealed under another pepper", .0.0)]
-    OtherPepper(KeyId),
+    #[error("the signing key `{}` is sealed under the pepper {}, which is not there", .0.0, .1.0)]
+    OtherPepper(KeyId, PepperId),
     /// The public keys could not be written down.
     #[error("could not publish the signing keys")]
     Unpublishable,
@@ -75,7 +75,7 @@ pub enum VerifyError {
 /// What signs and verifies access tokens.
 pub struct KeyRing {
     store: Arc<dyn KeyStore>,
-    pepper: Arc<Pepper>,
+    peppers: Arc<Peppers>,
     /// How long the tokens live that this server signs.
     access_life: Duration,
     /// Replaced as a whole; held for the copying of a pointer.
@@ -91,15 +91,19 @@ struct LastReading {
 
 impl KeyRing {
     /// Reads the keys of this database; makes the first one if there is none.
-    pub async fn load(store: Arc<dyn KeyStore>, pepper: Arc<Pepper>, access_life: Duration) -> Result<Self, KeyError> {
+    pub async fn load(
+        store: Arc<dyn KeyStore>,
+        peppers: Arc<Peppers>,
+        access_life: Duration,
+    ) -> Result<Self, KeyError> {
         if store.signing_keys().await?.keys.is_empty() {
             // None is added if another process was faster, and then its key is the first.
-            store.add_first_signing_key(&new_key(&pepper)?).await?;
+            store.add_first_signing_key(&new_key(&peppers)?).await?;
         }
         let list = read(&*store, access_life).await?;
-        let set = KeySet::open(&list, &pepper, None)?;
+        let set = KeySet::open(&list, &peppers, None)?;
         let last_reading = Mutex::new(LastReading { at: Instant::now(), failed: false });
-        Ok(Self { store, pepper, access_life, current: RwLock::new(Arc::new(set)), last_reading })
+        Ok(Self { store, peppers, access_life, current: RwLock::new(Arc::new(set)), last_reading })
     }
 
     /// Reads the list again every few seconds, for ever.
@@ -184,7 +188,7 @@ impl KeyRing {
         let set = if former.is_of(&list) {
             former.listed_again(list.now)
         } else {
-            KeySet::open(&list, &self.pepper, Some(&former))?
+            KeySet::open(&list, &self.peppers, Some(&former))?
         };
         for id in set.ids().filter(|id| !former.has(id)) {
             warn!(kid = %id.0, "a new signing key is published");
@@ -224,14 +228,14 @@ impl fmt::Debug for KeyRing {
 }
 
 /// Adds a key that signs after [`ANNOUNCEMENT`], unless one is announced already; returns its name.
-pub async fn announce(store: &dyn KeyStore, pepper: &Pepper) -> Result<Option<KeyId>, KeyError> {
-    let key = new_key(pepper)?;
+pub async fn announce(store: &dyn KeyStore, peppers: &Peppers) -> Result<Option<KeyId>, KeyError> {
+    let key = new_key(peppers)?;
     Ok(store.announce_signing_key(&key, ANNOUNCEMENT).await?.then_some(key.id))
 }
 
 /// Replaces all keys by a new one: whatever was signed before is refused as soon as servers notice.
-pub async fn replace(store: &dyn KeyStore, pepper: &Pepper) -> Result<KeyId, KeyError> {
-    let key = new_key(pepper)?;
+pub async fn replace(store: &dyn KeyStore, peppers: &Peppers) -> Result<KeyId, KeyError> {
+    let key = new_key(peppers)?;
     store.replace_signing_keys(&key).await?;
     Ok(key.id)
 }
@@ -255,11 +259,11 @@ async fn read(store: &dyn KeyStore, access_life: Duration) -> Result<KeyList, St
     if raised { store.signing_keys().await } else { Ok(list) }
 }
 
-fn new_key(pepper: &Pepper) -> Result<SealedKey, Unspecified> {
+fn new_key(peppers: &Peppers) -> Result<SealedKey, Unspecified> {
     let id = KeyId(random::word::<9>());
     let pkcs8 = Ed25519KeyPair::generate()?.to_pkcs8v1()?;
-    let sealed = pepper.seal(&label(&id), pkcs8.as_ref())?;
-    Ok(SealedKey { id, sealed, pepper_id: pepper.id() })
+    let sealed = peppers.seal(&label(&id), pkcs8.as_ref())?;
+    Ok(SealedKey { id, sealed, pepper_id: peppers.newest() })
 }
 
 /// Binds a sealed key to its name, so that rows cannot be swapped.

@@ -1,236 +1,178 @@
-//! The pepper: the one secret that is not in the database.
+//! The peppers: the secrets that are not in the database.
 //!
-//! - All keys come from it: those of refresh tokens (with the session's salt) and the one that seals signing keys. A copy
-//!   of the database alone makes no token.
-//! - It lies in a file of its owner's alone, made at the first start, or comes from the environment.
-//! - A database belongs to one pepper and recognises it; with another one the server refuses to start, instead of
-//!   refusing every session it ever opened.
+//! - All keys come from them: those of refresh tokens (with the session's salt) and those that seal signing keys. A copy of
+//!   the database alone makes no token.
+//! - They lie in a file of its owner's alone, made at the first start, or come from the environment.
+//! - The first is the newest: new sessions and signing keys are made with it. The others go on with what was made with
+//!   them, until that is over.
+//! - A database recognises its peppers. With none of them, or without one that live sessions or signing keys still need,
+//!   the server refuses to start, instead of refusing sessions that it opened.
+
+mod error;
+mod needs;
+mod operator;
+mod secret;
+mod source;
 
 use std::fmt;
-use std::fs;
-use std::io::{self, Read as _, Write as _};
-use std::path::{Path, PathBuf};
 
-use aws_lc_rs::aead::{AES_256_GCM, Aad, RandomizedNonceKey};
 use aws_lc_rs::error::Unspecified;
-use aws_lc_rs::{hkdf, hmac};
-use base64::{Engine as _, engine::general_purpose::STANDARD};
-use secrecy::{ExposeSecret as _, SecretSlice, SecretString};
-use zeroize::{Zeroize as _, Zeroizing};
+use tracing::{info, warn};
+use zeroize::Zeroizing;
 
+pub use self::error::PepperError;
+pub use self::needs::Needs;
+use self::needs::refuse_needed;
+pub use self::operator::{Listed, Role, list, rotate};
+use self::secret::Pepper;
+pub use self::source::PepperSource;
 use crate::domain::{SessionKey, ThrottleKey};
-use crate::ports::{KeyStore, PepperId, StoreError};
-use crate::random;
+use crate::ports::{KeyStore, KnownPepper, PepperId, StoreError};
 
 const BYTES: usize = 32;
-/// No pepper fills a longer file.
-const LONGEST_FILE: u64 = 4096;
+/// How often others may come first with a pepper of theirs.
+const ROUNDS: usize = 16;
+/// The number of the first pepper of a database.
+const FIRST: PepperId = PepperId(1);
+/// Binds a sealed throttle key to its purpose.
+const THROTTLE_LABEL: &str = "throttle key";
 
-/// Where the pepper comes from.
-#[derive(Clone, Debug)]
-pub enum PepperSource {
-    /// A file with one line of base64.
-    File(PathBuf),
-    /// Base64 from the environment.
-    Given(SecretString),
+/// What becomes of peppers that the database knows and that are not given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Absent {
+    /// They must not be needed any more.
+    Check,
+    /// They do not matter: for what makes do with the newest.
+    Ignore,
 }
 
-impl PepperSource {
-    /// Returns the file beside `database`.
-    pub fn beside(database: &Path) -> Self {
-        let mut name = database.as_os_str().to_owned();
-        name.push(".pepper");
-        Self::File(PathBuf::from(name))
-    }
+/// The peppers of a database.
+pub struct Peppers {
+    /// The newest first; never empty.
+    all: Vec<(PepperId, Pepper)>,
+    throttle_key: Zeroizing<Vec<u8>>,
 }
 
-/// Why there is no pepper to work with.
-#[derive(Debug, thiserror::Error)]
-pub enum PepperError {
-    /// The database has sessions and keys that nobody can use without it.
-    #[error("the pepper of this database is missing: there is no {}", .0.display())]
-    Missing(PathBuf),
-    /// The file cannot be read or made.
-    #[error("could not read or make the pepper file {}", path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        #[source]
-        source: io::Error,
-    },
-    /// Others may read it.
-    #[error("the pepper file {} can be read by others", .0.display())]
-    Exposed(PathBuf),
-    /// Not base64, or too short to be a key.
-    #[error("the pepper from {0} is not base64 of at least {BYTES} bytes")]
-    Unusable(String),
-    /// It is not the one that this database was made with.
-    #[error("the pepper does not belong to this database")]
-    Mismatch,
-    /// The database did not answer.
-    #[error("could not read the database")]
-    Store(#[from] StoreError),
-}
-
-impl PepperError {
-    /// Returns what the operator can do about it.
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Self::Missing(_) | Self::Mismatch => {
-                Some("restore the pepper file that lay beside the database, or set AUTHCLI_SERVER_PEPPER".to_owned())
+impl Peppers {
+    /// Loads the peppers of this database; makes the first, and tells the database of those that it does not know yet.
+    pub async fn load(source: &PepperSource, store: &dyn KeyStore, absent: Absent) -> Result<Self, PepperError> {
+        for _ in 0..ROUNDS {
+            let known = store.known_peppers().await?;
+            let given = match source.read()? {
+                Some(given) => given,
+                None => make(source, &known)?,
+            };
+            let given: Vec<Pepper> = given.into_iter().map(Pepper).collect();
+            let matched: Vec<_> = given.iter().map(|pepper| find(pepper, &known)).collect();
+            let first = matched.iter().position(Option::is_some);
+            if first.is_none() && !known.is_empty() {
+                return Err(PepperError::Mismatch);
             }
-            Self::Exposed(path) => Some(format!("chmod 600 {}", path.display())),
-            Self::Unusable(_) => Some("`openssl rand -base64 32` makes one".to_owned()),
-            Self::File { .. } | Self::Store(_) => None,
+            let missing = known.iter().filter(|known| !matched.iter().flatten().any(|found| found.id == known.id));
+            if absent == Absent::Check {
+                refuse_needed(missing, store).await?;
+            }
+            let throttle_key =
+                first.and_then(|at| matched[at].map(|known| throttle_key(&given[at], known))).transpose()?;
+            if let Some(new) = matched.iter().position(Option::is_none) {
+                let known = introduce(&given[new], &known, throttle_key.as_ref())?;
+                if store.add_pepper(&known).await? && known.id != FIRST {
+                    warn!(pepper = known.id.0, "a new pepper is known to the database");
+                }
+                continue;
+            }
+            let ids: Vec<PepperId> = matched.into_iter().flatten().map(|known| known.id).collect();
+            // Not empty: there is no source without a pepper, and each of them was found.
+            let throttle_key = throttle_key.ok_or(PepperError::Mismatch)?;
+            return Ok(Self { all: ids.into_iter().zip(given).collect(), throttle_key });
         }
-    }
-}
-
-/// A pepper that belongs to the database it was loaded for.
-pub struct Pepper {
-    id: PepperId,
-    secret: SecretSlice<u8>,
-}
-
-impl Pepper {
-    /// Loads the pepper of this database; binds the database to it if it has none yet.
-    pub async fn load(source: &PepperSource, store: &dyn KeyStore) -> Result<Self, PepperError> {
-        let known = store.known_pepper().await?;
-        let secret = match source {
-            PepperSource::Given(text) => decode(text, "AUTHCLI_SERVER_PEPPER")?,
-            PepperSource::File(path) => match (read_file(path)?, &known) {
-                (Some(secret), _) => secret,
-                (None, Some(_)) => return Err(PepperError::Missing(path.clone())),
-                (None, None) => make_file(path)?,
-            },
-        };
-        let check_value = check_value(&secret);
-        let known = match known {
-            Some(known) => known,
-            None => store.bind_pepper(&check_value).await?,
-        };
-        if known.check_value == check_value { Ok(Self { id: known.id, secret }) } else { Err(PepperError::Mismatch) }
+        Err(PepperError::Contended)
     }
 
-    /// Returns the number under which the database knows it.
-    pub fn id(&self) -> PepperId {
-        self.id
+    /// Says of each older pepper that nothing needs it any more, if that is so.
+    pub async fn tell_needless(&self, store: &dyn KeyStore) -> Result<(), StoreError> {
+        let keys = store.signing_keys().await?;
+        for (id, _) in &self.all[1..] {
+            if Needs::of(*id, &keys, store).await?.is_nothing() {
+                info!(pepper = id.0, "nothing needs an older pepper any more: it may be taken out");
+            }
+        }
+        Ok(())
     }
 
-    /// Returns the keys of the session whose row holds `salt`.
-    pub fn session_key(&self, salt: &[u8]) -> SessionKey {
-        SessionKey::derive(self.secret.expose_secret(), salt)
+    /// Returns the number under which the database knows the newest.
+    pub fn newest(&self) -> PepperId {
+        self.all[0].0
     }
 
-    /// Returns the key under which failed logins are counted.
+    /// Returns the keys of the session whose row holds `salt`, if the pepper that it was opened with is there.
+    pub fn session_key(&self, id: PepperId, salt: &[u8]) -> Option<SessionKey> {
+        self.get(id).map(|pepper| pepper.session_key(salt))
+    }
+
+    /// Returns the key under which failed logins are counted: the same under all peppers of a database.
     pub fn throttle_key(&self) -> ThrottleKey {
-        ThrottleKey::new(derive(self.secret.expose_secret(), b"authcli-server throttle key v1").as_slice())
+        ThrottleKey::new(&self.throttle_key)
     }
 
-    /// Encrypts `secret` so that only this pepper opens it, and only under the same `label`.
+    /// Encrypts `secret` so that only the newest pepper opens it, and only under the same `label`.
     pub fn seal(&self, label: &str, secret: &[u8]) -> Result<Vec<u8>, Unspecified> {
-        let mut sealed = secret.to_vec();
-        let nonce = self.sealing_key()?.seal_in_place_append_tag(Aad::from(label), &mut sealed)?;
-        Ok([nonce.as_ref().as_slice(), &sealed].concat())
+        self.all[0].1.seal(label, secret)
     }
 
-    /// Decrypts what [`seal`](Self::seal) returned.
-    pub fn open(&self, label: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, Unspecified> {
-        let (nonce, sealed) = sealed.split_first_chunk::<{ aws_lc_rs::aead::NONCE_LEN }>().ok_or(Unspecified)?;
-        let mut plain = Zeroizing::new(sealed.to_vec());
-        let length = self.sealing_key()?.open_in_place(nonce.into(), Aad::from(label), &mut plain)?.len();
-        plain.truncate(length);
-        Ok(plain)
+    /// Decrypts what [`seal`](Self::seal) returned when this was the newest pepper; none if it is not there.
+    pub fn open(&self, id: PepperId, label: &str, sealed: &[u8]) -> Option<Result<Zeroizing<Vec<u8>>, Unspecified>> {
+        self.get(id).map(|pepper| pepper.open(label, sealed))
     }
 
-    fn sealing_key(&self) -> Result<RandomizedNonceKey, Unspecified> {
-        let key = derive(self.secret.expose_secret(), b"authcli-server sealing key v1");
-        RandomizedNonceKey::new(&AES_256_GCM, key.as_slice())
+    fn get(&self, id: PepperId) -> Option<&Pepper> {
+        self.all.iter().find(|(known, _)| *known == id).map(|(_, pepper)| pepper)
     }
 }
 
-impl fmt::Debug for Pepper {
+impl fmt::Debug for Peppers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pepper").field("id", &self.id).finish_non_exhaustive()
+        f.debug_list().entries(self.all.iter().map(|(id, _)| id)).finish()
     }
 }
 
-fn check_value(secret: &SecretSlice<u8>) -> Vec<u8> {
-    let key = derive(secret.expose_secret(), b"authcli-server pepper check v1");
-    let key = hmac::Key::new(hmac::HMAC_SHA256, key.as_slice());
-    hmac::sign(&key, b"this pepper").as_ref().to_vec()
-}
-
-fn derive(pepper: &[u8], purpose: &[u8]) -> Zeroizing<[u8; 32]> {
-    let mut key = Zeroizing::new([0; 32]);
-    #[expect(clippy::expect_used, reason = "HKDF fails only beyond 255 blocks; this asks for one")]
-    hkdf::Salt::new(hkdf::HKDF_SHA256, &[])
-        .extract(pepper)
-        .expand(&[purpose], hkdf::HKDF_SHA256)
-        .and_then(|okm| okm.fill(key.as_mut_slice()))
-        .expect("one block of output");
-    key
-}
-
-fn decode(text: &SecretString, origin: &str) -> Result<SecretSlice<u8>, PepperError> {
-    match STANDARD.decode(text.expose_secret().trim()) {
-        Ok(bytes) if bytes.len() >= BYTES => Ok(SecretSlice::from(bytes)),
-        Ok(mut bytes) => {
-            bytes.zeroize();
-            Err(PepperError::Unusable(origin.to_owned()))
-        }
-        Err(_) => Err(PepperError::Unusable(origin.to_owned())),
-    }
-}
-
-fn read_file(path: &Path) -> Result<Option<SecretSlice<u8>>, PepperError> {
-    let failed = |source| PepperError::File { path: path.to_owned(), source };
-    let mut file = match fs::File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => return Err(failed(source)),
+/// Makes the first pepper of a database that knows none.
+fn make(source: &PepperSource, known: &[KnownPepper]) -> Result<Vec<secrecy::SecretSlice<u8>>, PepperError> {
+    let missing = || match source {
+        PepperSource::File(path) => PepperError::Missing(path.clone()),
+        PepperSource::Given(_) => PepperError::NotInAFile,
     };
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-
-        // Of the open file: the one at the path may be another by now.
-        if file.metadata().map_err(failed)?.permissions().mode() & 0o077 != 0 {
-            return Err(PepperError::Exposed(path.to_owned()));
+    if known.is_empty() {
+        source.make()?;
+        if let Some(made) = source.read()? {
+            return Ok(made);
         }
     }
-    let origin = || path.display().to_string();
-    let mut text = Zeroizing::new(Vec::new());
-    // One byte more than fits is enough to know.
-    (&mut file).take(LONGEST_FILE + 1).read_to_end(&mut text).map_err(failed)?;
-    if text.len() as u64 > LONGEST_FILE {
-        return Err(PepperError::Unusable(origin()));
-    }
-    let text = std::str::from_utf8(&text).map_err(|_| PepperError::Unusable(origin()))?;
-    decode(&SecretString::from(text), &origin()).map(Some)
+    Err(missing())
 }
 
-/// Makes the file whole or not at all; if another process made it first, that one counts.
-fn make_file(path: &Path) -> Result<SecretSlice<u8>, PepperError> {
-    let failed = |source| PepperError::File { path: path.to_owned(), source };
-    let directory = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let text = Zeroizing::new(STANDARD.encode(random::bytes::<BYTES>()) + "\n");
-    let mut file = tempfile::NamedTempFile::new_in(directory).map_err(failed)?;
-    file.write_all(text.as_bytes()).map_err(failed)?;
-    file.as_file().sync_all().map_err(failed)?;
-    match file.persist_noclobber(path) {
-        Ok(_) => {}
-        Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {}
-        Err(error) => return Err(failed(error.error)),
+fn find<'a>(pepper: &Pepper, known: &'a [KnownPepper]) -> Option<&'a KnownPepper> {
+    let check_value = pepper.check_value();
+    known.iter().find(|known| known.check_value == check_value)
+}
+
+/// Returns the key under which failed logins are counted: that of the first pepper, handed on from each to the next.
+fn throttle_key(pepper: &Pepper, known: &KnownPepper) -> Result<Zeroizing<Vec<u8>>, PepperError> {
+    match &known.throttle_key {
+        Some(sealed) => pepper.open(THROTTLE_LABEL, sealed).map_err(|_| PepperError::Damaged(known.id)),
+        None => Ok(Zeroizing::new(pepper.first_throttle_key().to_vec())),
     }
-    // On the disk before any row depends on it.
-    #[cfg(unix)]
-    fs::File::open(directory).and_then(|directory| directory.sync_all()).map_err(failed)?;
-    read_file(path)?.ok_or_else(|| PepperError::Missing(path.to_owned()))
+}
+
+/// Returns the row of a pepper that the database does not know yet: with the next number, which only one can get.
+fn introduce(
+    pepper: &Pepper,
+    known: &[KnownPepper],
+    throttle_key: Option<&Zeroizing<Vec<u8>>>,
+) -> Result<KnownPepper, Unspecified> {
+    let id = known.iter().map(|known| known.id.0).max().map_or(FIRST, |last| PepperId(last.saturating_add(1)));
+    let throttle_key = throttle_key.map(|key| pepper.seal(THROTTLE_LABEL, key)).transpose()?;
+    Ok(KnownPepper { id, check_value: pepper.check_value(), throttle_key })
 }
 
 #[cfg(test)]

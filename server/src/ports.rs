@@ -249,13 +249,24 @@ pub trait UserStore: Send + Sync {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PepperId(pub i64);
 
-/// What recognises a pepper.
+/// A pepper as the database knows it: not itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KnownPepper {
     /// Its number.
     pub id: PepperId,
-    /// What [`crate::pepper::Pepper`] derives from it for this.
+    /// What [`crate::pepper`] derives from it to recognise it.
     pub check_value: Vec<u8>,
+    /// The key under which failed logins are counted, sealed under it; none of the first pepper, which that key comes from.
+    pub throttle_key: Option<Vec<u8>>,
+}
+
+/// Sessions that live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LiveSessions {
+    /// How many.
+    pub count: u64,
+    /// When the last of them ends, unless one is refreshed.
+    pub until: Option<UnixMillis>,
 }
 
 /// A signing key as it lies in the database.
@@ -290,11 +301,15 @@ pub struct KeyList {
 /// The server's own keys.
 #[async_trait]
 pub trait KeyStore: Send + Sync {
-    /// Returns the pepper that this database belongs to, if it belongs to one yet.
-    async fn known_pepper(&self) -> Result<Option<KnownPepper>, StoreError>;
+    /// Returns the peppers that this database knows, by number.
+    async fn known_peppers(&self) -> Result<Vec<KnownPepper>, StoreError>;
 
-    /// Binds the database to a pepper unless it is bound; returns the one that it is bound to afterwards.
-    async fn bind_pepper(&self, check_value: &[u8]) -> Result<KnownPepper, StoreError>;
+    /// Adds a pepper, unless its number is taken; answers whether it did.
+    async fn add_pepper(&self, pepper: &KnownPepper) -> Result<bool, StoreError>;
+
+    /// Returns how many sessions live that were opened with a pepper. That a user is disabled does not count, because that
+    /// can be undone.
+    async fn live_sessions_of_pepper(&self, id: PepperId) -> Result<LiveSessions, StoreError>;
 
     /// Returns all signing keys.
     async fn signing_keys(&self) -> Result<KeyList, StoreError>;

@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::demo::{self, DemoError};
 use crate::keys::{KeyError, KeyRing};
 use crate::password::{PasswordError, Passwords};
-use crate::pepper::{Pepper, PepperError};
+use crate::pepper::{Absent, PepperError, Peppers};
 use crate::ports::{Store, StoreError};
 use crate::routes;
 use crate::routes::AllowedOrigins;
@@ -111,10 +111,11 @@ impl Application {
         } else if !address.ip().to_canonical().is_loopback() {
             demo::refuse_known_passwords(&*store, &passwords).await?;
         }
-        let pepper = Arc::new(Pepper::load(&config.pepper, &*store).await?);
-        let keys = KeyRing::load(store.clone(), Arc::clone(&pepper), config.lifetimes.access).await?;
+        let peppers = Arc::new(Peppers::load(&config.pepper, &*store, Absent::Check).await?);
+        peppers.tell_needless(&*store).await?;
+        let keys = KeyRing::load(store.clone(), Arc::clone(&peppers), config.lifetimes.access).await?;
         let has_users = !store.users().await?.is_empty();
-        let auth = Auth::new(store.clone(), store.clone(), store.clone(), pepper, keys, passwords, config.lifetimes);
+        let auth = Auth::new(store.clone(), store.clone(), store.clone(), peppers, keys, passwords, config.lifetimes);
         Ok(Self { listener, address, auth: Data::new(auth), origins: Data::new(config.origins), store, has_users })
     }
 

@@ -68,10 +68,11 @@ impl Auth {
             user_id: stored.user_id,
             epoch: stored.epoch,
             salt: random::bytes(),
-            pepper_id: self.pepper.id(),
+            pepper_id: self.peppers.newest(),
             lifetimes: self.lifetimes,
         };
-        let (id, key) = (session.id, self.pepper.session_key(&session.salt));
+        let (id, pepper_id) = (session.id, session.pepper_id);
+        let key = self.peppers.session_key(pepper_id, &session.salt).ok_or(InternalError::PepperMissing(pepper_id))?;
         // At once: where writes wait for a disk, they wait for it together.
         let open = self.store.open_session(session);
         let (opened, (), ()) = tokio::join!(open, self.refund(&attempt), self.renew(&stored, renewed));

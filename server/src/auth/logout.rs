@@ -23,7 +23,7 @@ impl Auth {
         };
         let id = presented.claimed_session();
         let row = self.store.session(id).await?;
-        let genuine = self.keys_of(row).is_some_and(|(_, key)| key.verify(&presented).is_some());
+        let genuine = self.keys_of(row)?.is_some_and(|(_, key)| key.verify(&presented).is_some());
         if !genuine {
             return Ok(LogoutOutcome::NothingToEnd);
         }

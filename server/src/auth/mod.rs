@@ -25,8 +25,8 @@ use self::verdicts::Verdicts;
 use crate::domain::{AccessClaims, Lifetimes, RefreshToken, SessionId, SessionKey, ThrottleKey};
 use crate::keys::{KeyError, KeyRing};
 use crate::password::Passwords;
-use crate::pepper::Pepper;
-use crate::ports::{LiveSession, LoginAttempts, SessionDirectory, SessionStore, StoreError};
+use crate::pepper::Peppers;
+use crate::ports::{LiveSession, LoginAttempts, PepperId, SessionDirectory, SessionStore, StoreError};
 use crate::random;
 
 /// The server's promises, apart from how they are carried.
@@ -38,7 +38,7 @@ pub struct Auth {
     /// Where failed logins are counted.
     pub attempts: Arc<dyn LoginAttempts>,
     /// What refresh tokens are derived from.
-    pub pepper: Arc<Pepper>,
+    pub peppers: Arc<Peppers>,
     /// What signs and verifies access tokens.
     pub keys: KeyRing,
     /// What hashes passwords.
@@ -76,6 +76,9 @@ pub enum InternalError {
     /// The keys of access tokens.
     #[error(transparent)]
     Keys(#[from] KeyError),
+    /// A session that was opened with a pepper that this server does not have (yet): it is not the client's to lose.
+    #[error("a session needs the pepper {}, which this server was not started with", .0.0)]
+    PepperMissing(PepperId),
     /// A row that changes each time it is looked at.
     #[error("the session kept changing while it was refreshed")]
     Contended,
@@ -87,14 +90,14 @@ impl Auth {
         store: Arc<dyn SessionStore>,
         directory: Arc<dyn SessionDirectory>,
         attempts: Arc<dyn LoginAttempts>,
-        pepper: Arc<Pepper>,
+        peppers: Arc<Peppers>,
         keys: KeyRing,
         passwords: Passwords,
         lifetimes: Lifetimes,
     ) -> Self {
-        let throttle = pepper.throttle_key();
+        let throttle = peppers.throttle_key();
         let verdicts = Verdicts::new();
-        Self { store, directory, attempts, pepper, keys, passwords, lifetimes, throttle, verdicts }
+        Self { store, directory, attempts, peppers, keys, passwords, lifetimes, throttle, verdicts }
     }
 
     /// Makes the pair of tokens for the newest state of a session.

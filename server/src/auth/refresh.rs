@@ -33,7 +33,7 @@ impl Auth {
         let id = presented.claimed_session();
         for _ in 0..ROUNDS {
             let row = self.store.session(id).await.map_err(InternalError::from)?;
-            let (row, key) = self.keys_of(row).ok_or(RefreshError::Refused)?;
+            let (row, key) = self.keys_of(row)?.ok_or(RefreshError::Refused)?;
             let token = key.verify(&presented).ok_or(RefreshError::Refused)?;
             let attempt = key.hash_attempt(token.generation, &attempt);
             let window = self.lifetimes.repeat_window();
@@ -82,11 +82,14 @@ impl Auth {
         Err(RefreshError::Internal(InternalError::Contended))
     }
 
-    /// Derives the keys of a session from its row; none if there is no row, or one of another pepper.
-    pub(super) fn keys_of(&self, row: Option<SessionRow>) -> Option<(SessionRow, SessionKey)> {
-        let row = row.filter(|row| row.pepper_id == self.pepper.id())?;
-        let key = self.pepper.session_key(&row.salt);
-        Some((row, key))
+    /// Derives the keys of a session from its row; none if there is no row, or if it is over and so is its pepper's time.
+    pub(super) fn keys_of(&self, row: Option<SessionRow>) -> Result<Option<(SessionRow, SessionKey)>, InternalError> {
+        let Some(row) = row else { return Ok(None) };
+        match self.peppers.session_key(row.pepper_id, &row.salt) {
+            Some(key) => Ok(Some((row, key))),
+            None if row.state.ended().is_some() => Ok(None),
+            None => Err(InternalError::PepperMissing(row.pepper_id)),
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use super::context::{database_url, open_database, pepper_source, print, tell};
 use crate::cli::{DatabaseArgs, KeysRotateArgs};
 use crate::domain::{KeyPhase, UnixMillis};
 use crate::keys;
-use crate::pepper::Pepper;
+use crate::pepper::{Absent, Peppers};
 use crate::ports::Store;
 use crate::store::Missing;
 
@@ -39,8 +39,10 @@ pub(super) async fn rotate(args: KeysRotateArgs) -> Result<(), CommandError> {
     let source = pepper_source(&database_url(&args.database)?)?;
     let store = open_database(&args.database, Missing::Refuse).await?;
     let rotated = async {
-        let pepper = Pepper::load(&source, &*store).await?;
-        if args.now { replace(&*store, &pepper).await } else { announce(&*store, &pepper).await }
+        // Where all keys go, so does what an absent pepper is needed for.
+        let absent = if args.now { Absent::Ignore } else { Absent::Check };
+        let peppers = Peppers::load(&source, &*store, absent).await?;
+        if args.now { replace(&*store, &peppers).await } else { announce(&*store, &peppers).await }
     };
     let said = rotated.await;
     store.close().await;
@@ -48,8 +50,8 @@ pub(super) async fn rotate(args: KeysRotateArgs) -> Result<(), CommandError> {
     Ok(())
 }
 
-async fn announce(store: &dyn Store, pepper: &Pepper) -> Result<String, CommandError> {
-    let id = keys::announce(store, pepper).await?.ok_or(CommandError::KeyAnnounced)?;
+async fn announce(store: &dyn Store, peppers: &Peppers) -> Result<String, CommandError> {
+    let id = keys::announce(store, peppers).await?.ok_or(CommandError::KeyAnnounced)?;
     let list = store.signing_keys().await?;
     let key = list.keys.iter().find(|key| key.key.id == id);
     // Gone already only if somebody has replaced all keys in this moment.
@@ -57,8 +59,8 @@ async fn announce(store: &dyn Store, pepper: &Pepper) -> Result<String, CommandE
     Ok(format!("Announced the signing key {}; it signs from {from}", id.0))
 }
 
-async fn replace(store: &dyn Store, pepper: &Pepper) -> Result<String, CommandError> {
-    let id = keys::replace(store, pepper).await?;
+async fn replace(store: &dyn Store, peppers: &Peppers) -> Result<String, CommandError> {
+    let id = keys::replace(store, peppers).await?;
     let seconds = keys::RELOAD_PERIOD.as_secs();
     Ok(format!(
         "Replaced all signing keys by {}; what they signed is refused within {seconds} s, and clients refresh",

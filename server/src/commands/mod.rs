@@ -4,13 +4,14 @@ mod context;
 mod error;
 mod keys;
 mod migrate;
+mod pepper;
 mod serve;
 mod sessions;
 mod user;
 
 pub use error::CommandError;
 
-use crate::cli::{Command, KeysCommand, SessionsCommand, UserCommand};
+use crate::cli::{Command, KeysCommand, PepperCommand, SessionsCommand, UserCommand};
 
 /// Runs a command to its end.
 pub async fn run(command: Command) -> Result<(), CommandError> {
@@ -22,6 +23,8 @@ pub async fn run(command: Command) -> Result<(), CommandError> {
         Command::User(UserCommand::Password(args)) => user::password(args).await,
         Command::Keys(KeysCommand::List(args)) => keys::list(args).await,
         Command::Keys(KeysCommand::Rotate(args)) => keys::rotate(args).await,
+        Command::Pepper(PepperCommand::List(args)) => pepper::list(args).await,
+        Command::Pepper(PepperCommand::Rotate(args)) => pepper::rotate(args).await,
         Command::Sessions(SessionsCommand::Revoke(args)) => sessions::revoke(args).await,
         Command::Migrate(args) => migrate::migrate(args).await,
     }

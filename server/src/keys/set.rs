@@ -13,7 +13,7 @@ use crate::domain::{
     AccessTokenError, KeyId, KeyPhase, KeyTimes, MAX_ACCESS_TOKEN_BYTES, SigningKey, UnixMillis, VerifiedToken,
     VerifyingKeys,
 };
-use crate::pepper::Pepper;
+use crate::pepper::Peppers;
 use crate::ports::{KeyList, ScheduledKey};
 
 /// The living keys of a list.
@@ -30,7 +30,7 @@ pub(super) struct KeySet {
 
 impl KeySet {
     /// Opens the keys of a list that are not dead. What `former` has verified is kept if all its keys are still there.
-    pub(super) fn open(list: &KeyList, pepper: &Pepper, former: Option<&KeySet>) -> Result<Self, KeyError> {
+    pub(super) fn open(list: &KeyList, peppers: &Peppers, former: Option<&KeySet>) -> Result<Self, KeyError> {
         let mut set = KeySet {
             listed_at: list.now,
             times: Vec::new(),
@@ -41,11 +41,10 @@ impl KeySet {
         };
         let mut public = Vec::new();
         for ScheduledKey { key, times } in living(list) {
-            if key.pepper_id != pepper.id() {
-                return Err(KeyError::OtherPepper(key.id.clone()));
-            }
             let damaged = || KeyError::Damaged(key.id.clone());
-            let pkcs8 = pepper.open(&label(&key.id), &key.sealed).map_err(|_| damaged())?;
+            let opened = peppers.open(key.pepper_id, &label(&key.id), &key.sealed);
+            let opened = opened.ok_or_else(|| KeyError::OtherPepper(key.id.clone(), key.pepper_id))?;
+            let pkcs8 = opened.map_err(|_| damaged())?;
             let pair = Ed25519KeyPair::from_pkcs8(&pkcs8).map_err(|_: KeyRejected| damaged())?;
             set.verifying.insert(key.id.clone(), pair.public_key().as_ref());
             set.signing.push(SigningKey::from_pkcs8(key.id.clone(), &pkcs8));

@@ -9,8 +9,8 @@ use tokio::time::advance;
 
 use super::*;
 use crate::domain::{JWKS_MAX_AGE, SessionId, UserId};
-use crate::pepper::PepperSource;
-use crate::ports::{KnownPepper, PepperId, ScheduledKey};
+use crate::pepper::{Absent, PepperSource};
+use crate::ports::{KnownPepper, LiveSessions, PepperId, ScheduledKey};
 
 const LIFE: Duration = Duration::from_mins(15);
 const SECOND: Duration = Duration::from_secs(1);
@@ -19,7 +19,7 @@ const SECOND: Duration = Duration::from_secs(1);
 struct Database {
     now: AtomicI64,
     rows: std::sync::Mutex<Vec<ScheduledKey>>,
-    pepper: std::sync::Mutex<Option<KnownPepper>>,
+    peppers: std::sync::Mutex<Vec<KnownPepper>>,
     away: AtomicBool,
     reads: AtomicUsize,
 }
@@ -43,13 +43,15 @@ impl Database {
 
 #[async_trait]
 impl KeyStore for Database {
-    async fn known_pepper(&self) -> Result<Option<KnownPepper>, StoreError> {
-        Ok(self.pepper.lock().unwrap().clone())
+    async fn known_peppers(&self) -> Result<Vec<KnownPepper>, StoreError> {
+        Ok(self.peppers.lock().unwrap().clone())
     }
-    async fn bind_pepper(&self, check_value: &[u8]) -> Result<KnownPepper, StoreError> {
-        let known = KnownPepper { id: PepperId(1), check_value: check_value.to_vec() };
-        *self.pepper.lock().unwrap() = Some(known.clone());
-        Ok(known)
+    async fn add_pepper(&self, pepper: &KnownPepper) -> Result<bool, StoreError> {
+        self.peppers.lock().unwrap().push(pepper.clone());
+        Ok(true)
+    }
+    async fn live_sessions_of_pepper(&self, _: PepperId) -> Result<LiveSessions, StoreError> {
+        Ok(LiveSessions { count: 0, until: None })
     }
     async fn signing_keys(&self) -> Result<KeyList, StoreError> {
         self.reads.fetch_add(1, Ordering::SeqCst);
@@ -92,15 +94,15 @@ impl KeyStore for Database {
 
 struct World {
     database: Arc<Database>,
-    pepper: Arc<Pepper>,
+    peppers: Arc<Peppers>,
 }
 
 impl World {
     async fn new() -> World {
         let database = Arc::new(Database { now: AtomicI64::new(1_000_000_000), ..Database::default() });
         let pepper = PepperSource::Given(SecretString::from("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="));
-        let pepper = Arc::new(Pepper::load(&pepper, &*database).await.unwrap());
-        World { database, pepper }
+        let peppers = Arc::new(Peppers::load(&pepper, &*database, Absent::Check).await.unwrap());
+        World { database, peppers }
     }
 
     async fn server(&self) -> KeyRing {
@@ -108,7 +110,7 @@ impl World {
     }
 
     async fn server_with(&self, life: Duration) -> KeyRing {
-        KeyRing::load(Arc::<Database>::clone(&self.database), Arc::clone(&self.pepper), life).await.unwrap()
+        KeyRing::load(Arc::<Database>::clone(&self.database), Arc::clone(&self.peppers), life).await.unwrap()
     }
 
     /// Lets time pass for the database and for the servers.
@@ -125,7 +127,7 @@ impl World {
     }
 
     async fn announce(&self) -> Option<KeyId> {
-        announce(&*self.database, &self.pepper).await.unwrap()
+        announce(&*self.database, &self.peppers).await.unwrap()
     }
 
     fn reads(&self) -> usize {
@@ -256,7 +258,7 @@ async fn a_replaced_key_verifies_nothing_any_more_not_even_what_it_had_verified(
         assert!(server.verify(&old).await.is_ok());
     }
     world.announce().await.unwrap();
-    let new = replace(&*world.database, &world.pepper).await.unwrap().0;
+    let new = replace(&*world.database, &world.peppers).await.unwrap().0;
     one.reload().await.unwrap();
     assert_eq!(published(&one), [new.as_str()]);
     assert!(matches!(one.verify(&old).await, Err(VerifyError::Refused(AccessTokenError::UnknownKey))));
@@ -301,7 +303,7 @@ async fn what_was_verified_is_remembered_over_readings_and_announcements() {
     world.announce().await.unwrap();
     server.reload().await.unwrap();
     assert!(Arc::ptr_eq(&before, server.current().verified()));
-    replace(&*world.database, &world.pepper).await.unwrap();
+    replace(&*world.database, &world.peppers).await.unwrap();
     server.reload().await.unwrap();
     assert!(!Arc::ptr_eq(&before, server.current().verified()));
 }
@@ -310,10 +312,10 @@ async fn what_was_verified_is_remembered_over_readings_and_announcements() {
 async fn a_key_that_is_damaged_or_under_another_pepper_is_named() {
     let world = World::new().await;
     world.server().await;
-    let load = || KeyRing::load(Arc::<Database>::clone(&world.database), Arc::clone(&world.pepper), LIFE);
+    let load = || KeyRing::load(Arc::<Database>::clone(&world.database), Arc::clone(&world.peppers), LIFE);
     let change = |change: fn(&mut SealedKey)| change(&mut world.database.rows.lock().unwrap()[0].key);
     change(|key| key.pepper_id = PepperId(2));
-    assert!(matches!(load().await, Err(KeyError::OtherPepper(_))));
+    assert!(matches!(load().await, Err(KeyError::OtherPepper(_, PepperId(2)))));
     change(|key| key.pepper_id = PepperId(1));
     assert!(load().await.is_ok());
     change(|key| key.sealed[20] ^= 1);

@@ -124,6 +124,7 @@ impl From<InternalError> for ApiError {
         match error {
             InternalError::Store(StoreError::Unavailable(_))
             | InternalError::Keys(KeyError::Store(StoreError::Unavailable(_)))
+            | InternalError::PepperMissing(_)
             | InternalError::Contended => Self::Unavailable,
             InternalError::Store(StoreError::Unexpected(_)) | InternalError::Password(_) | InternalError::Keys(_) => {
                 Self::Internal

@@ -59,6 +59,9 @@ pub enum OpenError {
         #[source]
         source: sqlx::Error,
     },
+    /// It has tables, and none of ours.
+    #[error("{} is the database of another program", .0.display())]
+    Foreign(PathBuf),
     /// A newer server has been here.
     #[error("the database {0} was made by a newer version of authcli-server")]
     NewerSchema(DatabaseUrl),
@@ -85,7 +88,7 @@ impl OpenError {
             Self::Migration { database: DatabaseUrl::Postgres(_), .. } => {
                 Some("its user must be allowed to make tables; `authcli-server migrate` tries again".to_owned())
             }
-            Self::File { .. } | Self::Database { .. } | Self::Migration { .. } => {
+            Self::File { .. } | Self::Foreign(_) | Self::Database { .. } | Self::Migration { .. } => {
                 Some("`--database sqlite:PATH` names another file".to_owned())
             }
         }

@@ -11,7 +11,7 @@ use authcli_server::auth::Auth;
 use authcli_server::domain::{SessionId, Username};
 use authcli_server::keys::KeyRing;
 use authcli_server::password::Passwords;
-use authcli_server::pepper::Pepper;
+use authcli_server::pepper::{Absent, Peppers};
 use authcli_server::ports::{
     LiveSession, NewSession, PasswordHash, Reuse, Rotation, SessionRow, SessionStore, StoreError, StoredLogin,
 };
@@ -71,14 +71,14 @@ async fn it_is_503_until_the_database_is_back() {
     let app = spawn_app().await;
     let login = app.login().await;
     let store = SqliteStore::open(&app.database(), Missing::Refuse).await.unwrap();
-    let pepper = Arc::new(Pepper::load(&app.config.pepper, &store).await.unwrap());
+    let peppers = Arc::new(Peppers::load(&app.config.pepper, &store, Absent::Check).await.unwrap());
     let life = app.config.lifetimes.access;
-    let keys = KeyRing::load(Arc::new(store.clone()), Arc::clone(&pepper), life).await.unwrap();
+    let keys = KeyRing::load(Arc::new(store.clone()), Arc::clone(&peppers), life).await.unwrap();
     let away = Arc::new(AtomicBool::new(false));
     let directory = Arc::new(store.clone());
     let store = Arc::new(Unpluggable { store, away: Arc::clone(&away) });
     let (attempts, passwords) = (directory.clone(), Passwords::new(CHEAP).unwrap());
-    let auth = Auth::new(store, directory, attempts, pepper, keys, passwords, app.config.lifetimes);
+    let auth = Auth::new(store, directory, attempts, peppers, keys, passwords, app.config.lifetimes);
     let service = test::init_service(App::new().app_data(Data::new(auth)).configure(routes::configure)).await;
 
     let refresh = json!({ "refreshToken": login.refresh });

@@ -9,7 +9,7 @@ use authcli_server::auth::{Auth, RefreshError};
 use authcli_server::domain::AttemptKey;
 use authcli_server::keys::KeyRing;
 use authcli_server::password::Passwords;
-use authcli_server::pepper::Pepper;
+use authcli_server::pepper::{Absent, Peppers};
 use futures_util::future::join_all;
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
@@ -136,9 +136,9 @@ async fn r12_a_hundred_thousand_replays_of_a_stale_token_write_nothing(backend: 
 /// Returns the server's own parts, on the same database.
 async fn auth(app: &TestApp) -> Auth {
     let store = app.store().await;
-    let pepper = Arc::new(Pepper::load(&app.config.pepper, &*store).await.unwrap());
-    let keys = KeyRing::load(store.clone(), Arc::clone(&pepper), app.config.lifetimes.access).await.unwrap();
-    Auth::new(store.clone(), store.clone(), store, pepper, keys, Passwords::new(CHEAP).unwrap(), app.config.lifetimes)
+    let peppers = Arc::new(Peppers::load(&app.config.pepper, &*store, Absent::Check).await.unwrap());
+    let keys = KeyRing::load(store.clone(), Arc::clone(&peppers), app.config.lifetimes.access).await.unwrap();
+    Auth::new(store.clone(), store.clone(), store, peppers, keys, Passwords::new(CHEAP).unwrap(), app.config.lifetimes)
 }
 
 /// What a write would change.

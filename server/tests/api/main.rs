@@ -20,6 +20,8 @@ mod logout;
 #[cfg(unix)]
 mod logs;
 #[cfg(unix)]
+mod pepper;
+#[cfg(unix)]
 mod postgres;
 #[cfg(unix)]
 mod postgres_store;

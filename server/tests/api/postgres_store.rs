@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use authcli_server::domain::{AttemptHash, Generation, KeyId, Lifetimes, SessionId, Username};
-use authcli_server::ports::{NewSession, PasswordHash, PepperId, Reuse, Rotation, SealedKey, Store, StoreError};
+use authcli_server::ports::{
+    KnownPepper, NewSession, PasswordHash, PepperId, Reuse, Rotation, SealedKey, Store, StoreError,
+};
 use authcli_server::store::{self, Missing, OpenError};
 use futures_util::future::join_all;
 use sqlx::postgres::PgConnection;
@@ -34,6 +36,11 @@ fn rotation(presented: i64, seed: u8) -> Rotation {
     }
 }
 
+/// The first pepper of a database, as one of several servers has it.
+fn pepper(number: u8) -> KnownPepper {
+    KnownPepper { id: PepperId(1), check_value: vec![number; 32], throttle_key: None }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs PostgreSQL: run `make test`"]
 async fn servers_that_start_at_once_migrate_once_and_agree_on_pepper_and_key() {
@@ -44,17 +51,18 @@ async fn servers_that_start_at_once_migrate_once_and_agree_on_pepper_and_key() {
             let database = &database;
             async move {
                 let store = store::open(database, Missing::Refuse).await.unwrap();
-                let pepper = store.bind_pepper(&[number; 32]).await.unwrap();
+                store.add_pepper(&pepper(number)).await.unwrap();
+                let peppers = store.known_peppers().await.unwrap();
                 let id = KeyId(format!("key-{number}"));
-                let key = SealedKey { id, sealed: vec![number], pepper_id: pepper.id };
+                let key = SealedKey { id, sealed: vec![number], pepper_id: PepperId(1) };
                 store.add_first_signing_key(&key).await.unwrap();
                 let keys = store.signing_keys().await.unwrap();
                 store.close().await;
-                (pepper, keys.keys.into_iter().map(|key| key.key.id.0).collect::<Vec<_>>())
+                (peppers, keys.keys.into_iter().map(|key| key.key.id.0).collect::<Vec<_>>())
             }
         }))
         .await;
-        assert_eq!(started[0].1.len(), 1);
+        assert_eq!((started[0].0.len(), started[0].1.len()), (1, 1));
         assert!(started.iter().all(|one| *one == started[0]), "{started:?}");
     }
 }
@@ -102,7 +110,7 @@ async fn a_refresh_writes_no_index_and_refreshes_grow_nothing() {
     let store = store::open(&database_url(&url), Missing::Create).await.unwrap();
     let admin = Username::parse("admin").unwrap();
     store.add_user(&admin, &PasswordHash(String::new()), None).await.unwrap().unwrap();
-    store.bind_pepper(&[1; 32]).await.unwrap();
+    store.add_pepper(&pepper(1)).await.unwrap();
     let day = Duration::from_hours(24);
     let lifetimes = Lifetimes { access: day, refresh: day, session: day };
     store.open_session(session(&*store, lifetimes).await).await.unwrap().unwrap();

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use authcli_server::domain::{AttemptHash, Generation, KeyId, SessionId, UnixMillis, UserId, Username};
-use authcli_server::ports::{NewSession, PepperId, Reuse, Rotation, ScheduledKey, SealedKey, SessionSelection, Store};
+use authcli_server::ports::{
+    KnownPepper, LiveSessions, NewSession, PepperId, Reuse, Rotation, ScheduledKey, SealedKey, SessionSelection, Store,
+};
 
 use crate::helpers::{Backend, TestApp, on_both_stores, spawn_app_on};
 
@@ -21,6 +23,7 @@ on_both_stores!(
     a_name_or_number_that_is_taken_stays_taken,
     one_key_is_announced_at_a_time_and_signs_after_the_announcement,
     keys_are_replaced_and_removed,
+    a_pepper_has_a_number_of_its_own_and_its_live_sessions_are_counted,
     a_user_sees_and_ends_the_live_sessions_that_are_the_users_own,
     the_operator_revokes_what_every_condition_holds_for,
 );
@@ -260,4 +263,31 @@ async fn the_operator_revokes_what_every_condition_holds_for(backend: Backend) {
     assert_eq!(store.revoke_sessions(&all).await.unwrap(), 1);
     assert_eq!(store.revoke_sessions(&all).await.unwrap(), 0);
     assert!(!rotates(&store, rotation(0, 1, false)).await);
+}
+
+async fn a_pepper_has_a_number_of_its_own_and_its_live_sessions_are_counted(backend: Backend) {
+    let (app, store) = store_with_session(backend).await;
+    let known = store.known_peppers().await.unwrap();
+    assert_eq!(
+        known.iter().map(|known| (known.id, known.throttle_key.is_none())).collect::<Vec<_>>(),
+        [(PepperId(1), true)]
+    );
+    let second = KnownPepper { id: PepperId(2), check_value: vec![2; 32], throttle_key: Some(vec![3; 60]) };
+    let late = KnownPepper { check_value: vec![4; 32], ..second.clone() };
+    assert!(store.add_pepper(&second).await.unwrap());
+    assert!(!store.add_pepper(&late).await.unwrap(), "the number is taken");
+    assert_eq!(store.known_peppers().await.unwrap(), [known[0].clone(), second]);
+
+    let live = async |number| store.live_sessions_of_pepper(PepperId(number)).await.unwrap();
+    let until = Some(UnixMillis(app.db_session("idle_expires_at").await));
+    let one = LiveSessions { count: 1, until };
+    let none = LiveSessions { count: 0, until: None };
+    assert_eq!((live(1).await, live(2).await), (one, none));
+    app.db_execute("UPDATE users SET disabled_at = 1").await;
+    assert_eq!(live(1).await, one, "that can be undone");
+    for end in &ENDS[..3] {
+        let (app, store) = store_with_session(backend).await;
+        app.db_execute(end).await;
+        assert_eq!(store.live_sessions_of_pepper(PepperId(1)).await.unwrap(), none, "{end}");
+    }
 }

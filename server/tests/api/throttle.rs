@@ -7,7 +7,7 @@ use authcli_server::auth::{Auth, LoginError};
 use authcli_server::domain::Password;
 use authcli_server::keys::KeyRing;
 use authcli_server::password::Passwords;
-use authcli_server::pepper::Pepper;
+use authcli_server::pepper::{Absent, Peppers};
 use futures_util::future::join_all;
 use serde_json::json;
 
@@ -32,10 +32,10 @@ async fn login(app: &TestApp, name: &str, password: &str) -> (u16, Option<u64>, 
 /// The server's own part that logs in, for clients at any address.
 async fn auth_of(app: &TestApp) -> Auth {
     let store = app.store().await;
-    let pepper = Arc::new(Pepper::load(&app.config.pepper, &*store).await.unwrap());
-    let keys = KeyRing::load(store.clone(), Arc::clone(&pepper), app.config.lifetimes.access).await.unwrap();
+    let peppers = Arc::new(Peppers::load(&app.config.pepper, &*store, Absent::Check).await.unwrap());
+    let keys = KeyRing::load(store.clone(), Arc::clone(&peppers), app.config.lifetimes.access).await.unwrap();
     let passwords = Passwords::new(CHEAP).unwrap();
-    Auth::new(store.clone(), store.clone(), store, pepper, keys, passwords, app.config.lifetimes)
+    Auth::new(store.clone(), store.clone(), store, peppers, keys, passwords, app.config.lifetimes)
 }
 
 /// Tries once from an address: 200, 401 or 429.

@@ -10,16 +10,24 @@ use super::connection::{Done, Statement};
 use super::errors::store_error;
 use super::{PostgresStore, now};
 use crate::domain::{KeyId, KeyTimes, UnixMillis, whole_millis};
-use crate::ports::{KeyList, KeyStore, KnownPepper, PepperId, ScheduledKey, SealedKey, StoreError};
+use crate::ports::{KeyList, KeyStore, KnownPepper, LiveSessions, PepperId, ScheduledKey, SealedKey, StoreError};
 use crate::store::corrupt;
 
-const KNOWN_PEPPER: &str = "SELECT id, check_value FROM peppers ORDER BY id DESC LIMIT 1";
+const KNOWN_PEPPERS: &str = "SELECT id, check_value, throttle_key FROM peppers ORDER BY id";
 
-/// The first pepper has the number 1, so of two servers that start at once one finds it taken.
-const BIND_PEPPER: &str = concat!(
-    "INSERT INTO peppers (id, check_value, created_at) SELECT 1, $1, ",
+/// Of two servers that start at once with a new pepper each, one finds its number taken.
+const ADD_PEPPER: &str = concat!(
+    "INSERT INTO peppers (id, check_value, throttle_key, created_at) VALUES ($1, $2, $3, ",
     now!(),
-    " WHERE NOT EXISTS (SELECT 1 FROM peppers) ON CONFLICT DO NOTHING"
+    ") ON CONFLICT DO NOTHING RETURNING id"
+);
+
+const LIVE_OF_PEPPER: &str = concat!(
+    "SELECT count(*) AS count, max(LEAST(idle_expires_at, absolute_expires_at)) AS until FROM sessions
+     WHERE pepper_id = $1 AND revoked_at IS NULL AND idle_expires_at > ",
+    now!(),
+    " AND absolute_expires_at > ",
+    now!()
 );
 
 /// The clock comes along also where there is no key.
@@ -62,14 +70,22 @@ const REMOVE_KEY: &str = "DELETE FROM signing_keys WHERE kid = $1 RETURNING kid"
 
 #[async_trait]
 impl KeyStore for PostgresStore {
-    async fn known_pepper(&self) -> Result<Option<KnownPepper>, StoreError> {
-        let rows = self.run(|| sqlx::query(KNOWN_PEPPER)).await?.rows;
-        rows.first().map(known_pepper).transpose().map_err(store_error)
+    async fn known_peppers(&self) -> Result<Vec<KnownPepper>, StoreError> {
+        let rows = self.run(|| sqlx::query(KNOWN_PEPPERS)).await?.rows;
+        rows.iter().map(known_pepper).collect::<Result<_, _>>().map_err(store_error)
     }
 
-    async fn bind_pepper(&self, check_value: &[u8]) -> Result<KnownPepper, StoreError> {
-        self.run(|| sqlx::query(BIND_PEPPER).bind(check_value)).await?;
-        self.known_pepper().await?.ok_or_else(|| corrupt("no pepper after binding one"))
+    async fn add_pepper(&self, pepper: &KnownPepper) -> Result<bool, StoreError> {
+        let add = || sqlx::query(ADD_PEPPER).bind(pepper.id.0).bind(&pepper.check_value).bind(&pepper.throttle_key);
+        Ok(!self.run(add).await?.rows.is_empty())
+    }
+
+    async fn live_sessions_of_pepper(&self, id: PepperId) -> Result<LiveSessions, StoreError> {
+        let rows = self.run(|| sqlx::query(LIVE_OF_PEPPER).bind(id.0)).await?.rows;
+        let row = rows.first().ok_or_else(|| corrupt("no count of sessions"))?;
+        let count: i64 = row.try_get("count").map_err(store_error)?;
+        let until: Option<i64> = row.try_get("until").map_err(store_error)?;
+        Ok(LiveSessions { count: count.unsigned_abs(), until: until.map(UnixMillis) })
     }
 
     async fn signing_keys(&self) -> Result<KeyList, StoreError> {
@@ -128,7 +144,11 @@ fn bound<'q>(statement: &'static str, key: &'q SealedKey) -> Statement<'q> {
 }
 
 fn known_pepper(row: &PgRow) -> Result<KnownPepper, sqlx::Error> {
-    Ok(KnownPepper { id: PepperId(row.try_get("id")?), check_value: row.try_get("check_value")? })
+    Ok(KnownPepper {
+        id: PepperId(row.try_get("id")?),
+        check_value: row.try_get("check_value")?,
+        throttle_key: row.try_get("throttle_key")?,
+    })
 }
 
 /// Reads a key; none from the row that is there for its clock alone.

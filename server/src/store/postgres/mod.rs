@@ -94,5 +94,6 @@ fn migrator() -> Migrator {
         migration(1, "users and sessions", include_str!("../../../migrations/postgres/0001_users_and_sessions.sql")),
         migration(2, "key schedule", include_str!("../../../migrations/postgres/0002_key_schedule.sql")),
         migration(3, "login attempts", include_str!("../../../migrations/postgres/0003_login_attempts.sql")),
+        migration(4, "peppers", include_str!("../../../migrations/postgres/0004_peppers.sql")),
     ])
 }

@@ -6,15 +6,23 @@ use async_trait::async_trait;
 
 use super::{SqliteStore, now, store_error};
 use crate::domain::{KeyId, KeyTimes, UnixMillis, whole_millis};
-use crate::ports::{KeyList, KeyStore, KnownPepper, PepperId, ScheduledKey, SealedKey, StoreError};
+use crate::ports::{KeyList, KeyStore, KnownPepper, LiveSessions, PepperId, ScheduledKey, SealedKey, StoreError};
 use crate::store::corrupt;
 
-const KNOWN_PEPPER: &str = "SELECT id, check_value FROM peppers ORDER BY id DESC LIMIT 1";
+const KNOWN_PEPPERS: &str = "SELECT id, check_value, throttle_key FROM peppers ORDER BY id";
 
-const BIND_PEPPER: &str = concat!(
-    "INSERT INTO peppers (check_value, created_at) SELECT ?1, ",
+const ADD_PEPPER: &str = concat!(
+    "INSERT INTO peppers (id, check_value, throttle_key, created_at) VALUES (?1, ?2, ?3, ",
     now!(),
-    " WHERE NOT EXISTS (SELECT 1 FROM peppers)"
+    ") ON CONFLICT DO NOTHING"
+);
+
+const LIVE_OF_PEPPER: &str = concat!(
+    "SELECT count(*), max(min(idle_expires_at, absolute_expires_at)) FROM sessions
+     WHERE pepper_id = ?1 AND revoked_at IS NULL AND idle_expires_at > ",
+    now!(),
+    " AND absolute_expires_at > ",
+    now!()
 );
 
 /// The clock comes along also where there is no key.
@@ -51,17 +59,33 @@ type KeyRow = (i64, Option<String>, Option<Vec<u8>>, Option<i64>, Option<i64>, O
 
 #[async_trait]
 impl KeyStore for SqliteStore {
-    async fn known_pepper(&self) -> Result<Option<KnownPepper>, StoreError> {
-        let row = sqlx::query_as::<_, (i64, Vec<u8>)>(KNOWN_PEPPER)
-            .fetch_optional(&self.readers)
+    async fn known_peppers(&self) -> Result<Vec<KnownPepper>, StoreError> {
+        let rows = sqlx::query_as::<_, (i64, Vec<u8>, Option<Vec<u8>>)>(KNOWN_PEPPERS)
+            .fetch_all(&self.readers)
             .await
             .map_err(store_error)?;
-        Ok(row.map(|(id, check_value)| KnownPepper { id: PepperId(id), check_value }))
+        let known = |(id, check_value, throttle_key)| KnownPepper { id: PepperId(id), check_value, throttle_key };
+        Ok(rows.into_iter().map(known).collect())
     }
 
-    async fn bind_pepper(&self, check_value: &[u8]) -> Result<KnownPepper, StoreError> {
-        sqlx::query(BIND_PEPPER).bind(check_value).execute(&self.writer).await.map_err(store_error)?;
-        self.known_pepper().await?.ok_or_else(|| corrupt("no pepper after binding one"))
+    async fn add_pepper(&self, pepper: &KnownPepper) -> Result<bool, StoreError> {
+        let done = sqlx::query(ADD_PEPPER)
+            .bind(pepper.id.0)
+            .bind(&pepper.check_value)
+            .bind(&pepper.throttle_key)
+            .execute(&self.writer)
+            .await
+            .map_err(store_error)?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    async fn live_sessions_of_pepper(&self, id: PepperId) -> Result<LiveSessions, StoreError> {
+        let (count, until) = sqlx::query_as::<_, (i64, Option<i64>)>(LIVE_OF_PEPPER)
+            .bind(id.0)
+            .fetch_one(&self.readers)
+            .await
+            .map_err(store_error)?;
+        Ok(LiveSessions { count: count.unsigned_abs(), until: until.map(UnixMillis) })
     }
 
     async fn signing_keys(&self) -> Result<KeyList, StoreError> {

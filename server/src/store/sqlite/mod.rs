@@ -59,6 +59,7 @@ impl SqliteStore {
     /// A file that is made here is readable by its owner alone; SQLite gives its side files the same mode.
     pub async fn open(path: &Path, missing: Missing) -> Result<Self, OpenError> {
         prepare_file(path, missing)?;
+        refuse_foreign(path).await?;
         let failed = |source| OpenError::Database { database: database(path), source };
         let options = SqliteConnectOptions::new()
             .filename(path)
@@ -70,6 +71,7 @@ impl SqliteStore {
             .disable_statement_logging();
         let writer = connect_writer(&options).await.map_err(failed)?;
         migrate(&writer, path).await?;
+        warn_of_wide_modes(path);
         let readers = pool(READERS).connect_with(options.pragma("query_only", "ON")).await.map_err(failed)?;
         let changes = Writer::start(writer.clone());
         Ok(Self { writer, changes, readers })
@@ -139,6 +141,34 @@ fn prepare_file(path: &Path, missing: Missing) -> Result<(), OpenError> {
     }
 }
 
+/// Warns of a database that others can read. It is not refused: a group that makes the backups may be meant.
+#[cfg(unix)]
+fn warn_of_wide_modes(path: &Path) {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    if path.metadata().is_ok_and(|metadata| metadata.permissions().mode() & 0o077 != 0) {
+        let path = path.display();
+        tracing::warn!("the database {path} can be read or written by others: chmod 600 if that is not meant");
+    }
+}
+
+#[cfg(not(unix))]
+fn warn_of_wide_modes(_: &Path) {}
+
+/// Refuses a file of another program before anything in it is changed. What cannot be read here is told of by whoever
+/// opens it next.
+async fn refuse_foreign(path: &Path) -> Result<(), OpenError> {
+    const TABLES: &str = "SELECT count(*) > 0 AND count(*) FILTER (WHERE name = '_sqlx_migrations') = 0
+        FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'";
+    let options = SqliteConnectOptions::new().filename(path).read_only(true).busy_timeout(BUSY_TIMEOUT);
+    let Ok(mut connection) = options.disable_statement_logging().connect().await else {
+        return Ok(());
+    };
+    let foreign = sqlx::query_scalar::<_, bool>(TABLES).fetch_one(&mut connection).await.unwrap_or(false);
+    let _ = connection.close().await;
+    if foreign { Err(OpenError::Foreign(path.to_owned())) } else { Ok(()) }
+}
+
 /// Runs all migrations in one immediate transaction, so two processes that start at once do not both run them.
 async fn migrate(writer: &SqlitePool, path: &Path) -> Result<(), OpenError> {
     let failed = |source| OpenError::Migration { database: database(path), source };
@@ -165,6 +195,7 @@ fn migrator() -> Migrator {
         migration(1, "users and sessions", include_str!("../../../migrations/sqlite/0001_users_and_sessions.sql")),
         migration(2, "key schedule", include_str!("../../../migrations/sqlite/0002_key_schedule.sql")),
         migration(3, "login attempts", include_str!("../../../migrations/sqlite/0003_login_attempts.sql")),
+        migration(4, "peppers", include_str!("../../../migrations/sqlite/0004_peppers.sql")),
     ])
 }
 

@@ -1,0 +1,48 @@
+//! `authcli-server pepper …`: these work on the database and the pepper file, beside running servers or without one.
+
+use std::fmt::Write as _;
+
+use super::CommandError;
+use super::context::{database_url, open_database, pepper_source, print, tell};
+use crate::cli::DatabaseArgs;
+use crate::pepper::{self, Listed, Role};
+use crate::store::Missing;
+
+/// Lists the peppers, a line each: number, what it does, what needs it.
+pub(super) async fn list(args: DatabaseArgs) -> Result<(), CommandError> {
+    let source = pepper_source(&database_url(&args)?)?;
+    let store = open_database(&args, Missing::Refuse).await?;
+    let listed = pepper::list(&source, &*store).await;
+    store.close().await;
+    let listed = listed?;
+    if listed.is_empty() {
+        tell("There is no pepper yet; the first start of the server makes one");
+    }
+    let mut table = String::new();
+    for Listed { id, role, needs } in listed {
+        let number = id.map_or_else(|| "new".to_owned(), |id| id.0.to_string());
+        let role = match role {
+            Role::Newest => "newest",
+            Role::Older => "older",
+            Role::Absent => "absent",
+        };
+        let needs = match needs {
+            None => "no server was started with it yet".to_owned(),
+            Some(needs) if needs.is_nothing() => "nothing needs it".to_owned(),
+            Some(needs) => needs.to_string(),
+        };
+        let _ = writeln!(table, "{number:>3}  {role:<6}  {needs}");
+    }
+    print(&table)
+}
+
+/// Puts a new pepper before the present one.
+pub(super) async fn rotate(args: DatabaseArgs) -> Result<(), CommandError> {
+    let source = pepper_source(&database_url(&args)?)?;
+    let store = open_database(&args, Missing::Refuse).await?;
+    let rotated = pepper::rotate(&source, &*store).await;
+    store.close().await;
+    rotated?;
+    tell("Put a new pepper before the present one; start the servers anew, each with the same peppers, to use it");
+    Ok(())
+}

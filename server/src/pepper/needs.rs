@@ -1,0 +1,63 @@
+//! What needs a pepper: as long as there is anything, it must not go.
+
+use std::fmt;
+
+use super::PepperError;
+use crate::domain::{KeyPhase, KeyTimes};
+use crate::ports::{KeyList, KeyStore, KnownPepper, LiveSessions, PepperId, StoreError};
+
+/// What cannot go on without a pepper.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Needs {
+    /// Sessions that were opened with it and still live.
+    pub sessions: LiveSessions,
+    /// Signing keys that are sealed under it and not dead.
+    pub keys: usize,
+}
+
+impl Needs {
+    pub(super) async fn of(id: PepperId, keys: &KeyList, store: &dyn KeyStore) -> Result<Self, StoreError> {
+        let times: Vec<KeyTimes> = keys.keys.iter().map(|key| key.times).collect();
+        let phases = KeyTimes::phases(&times, keys.now);
+        let living = keys.keys.iter().zip(phases).filter(|(_, phase)| *phase != KeyPhase::Dead);
+        let keys = living.filter(|(key, _)| key.key.pepper_id == id).count();
+        Ok(Self { sessions: store.live_sessions_of_pepper(id).await?, keys })
+    }
+
+    /// Answers whether there is nothing.
+    pub fn is_nothing(&self) -> bool {
+        self.sessions.count == 0 && self.keys == 0
+    }
+}
+
+impl fmt::Display for Needs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plural = |count: u64| if count == 1 { "" } else { "s" };
+        let (sessions, keys) = (self.sessions.count, self.keys as u64);
+        write!(f, "{sessions} session{}", plural(sessions))?;
+        if let Some(until) = self.sessions.until {
+            let until = jiff::Timestamp::from_millisecond(until.0).unwrap_or_default();
+            write!(f, " (the last until {until:.0} unless refreshed)")?;
+        }
+        write!(f, " and {keys} signing key{}", plural(keys))
+    }
+}
+
+/// Refuses to go on without one of these that something needs.
+pub(super) async fn refuse_needed(
+    missing: impl Iterator<Item = &KnownPepper> + Send,
+    store: &dyn KeyStore,
+) -> Result<(), PepperError> {
+    let missing: Vec<PepperId> = missing.map(|known| known.id).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let keys = store.signing_keys().await?;
+    for id in missing {
+        let needed = Needs::of(id, &keys, store).await?;
+        if !needed.is_nothing() {
+            return Err(PepperError::StillNeeded { id, needed });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,64 @@
+//! The peppers as the operator sees them, and how they are replaced.
+
+use super::secret::Pepper;
+use super::{Needs, PepperError, PepperSource, find};
+use crate::ports::{KeyStore, PepperId};
+
+/// What one pepper does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// It is the newest: new sessions and signing keys are made with it.
+    Newest,
+    /// It goes on with what was made with it.
+    Older,
+    /// The database knows it, but it is not given.
+    Absent,
+}
+
+/// A pepper as the operator sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// The number under which the database knows it; none before the first start of a server with it.
+    pub id: Option<PepperId>,
+    /// What it does.
+    pub role: Role,
+    /// What needs it.
+    pub needs: Option<Needs>,
+}
+
+/// Lists the peppers that are given, the newest first, then those that the database knows besides. Changes nothing.
+pub async fn list(source: &PepperSource, store: &dyn KeyStore) -> Result<Vec<Listed>, PepperError> {
+    let known = store.known_peppers().await?;
+    let keys = store.signing_keys().await?;
+    let given: Vec<Pepper> = source.read()?.unwrap_or_default().into_iter().map(Pepper).collect();
+    let mut listed = Vec::new();
+    for (at, pepper) in given.iter().enumerate() {
+        let id = find(pepper, &known).map(|known| known.id);
+        let role = if at == 0 { Role::Newest } else { Role::Older };
+        listed.push((id, role));
+    }
+    let absent = known.iter().filter(|known| !listed.iter().any(|(id, _)| *id == Some(known.id)));
+    let absent: Vec<_> = absent.map(|known| (Some(known.id), Role::Absent)).collect();
+    let mut lines = Vec::new();
+    for (id, role) in listed.into_iter().chain(absent) {
+        let needs = match id {
+            Some(id) => Some(Needs::of(id, &keys, store).await?),
+            None => None,
+        };
+        lines.push(Listed { id, role, needs });
+    }
+    Ok(lines)
+}
+
+/// Puts a new pepper before the present one, if servers have been started with that.
+pub async fn rotate(source: &PepperSource, store: &dyn KeyStore) -> Result<(), PepperError> {
+    let listed = list(source, store).await?;
+    let present = listed.iter().any(|listed| listed.role != Role::Absent);
+    if present && listed.iter().all(|listed| listed.role == Role::Absent || listed.id.is_none()) {
+        return Err(PepperError::Mismatch);
+    }
+    if listed.iter().any(|listed| listed.id.is_none()) {
+        return Err(PepperError::Waiting);
+    }
+    source.rotate()
+}

@@ -1,0 +1,210 @@
+//! Replacing the pepper: nobody is logged out, and none goes that is still needed.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use authcli_server::pepper;
+use reqwest::Client;
+use serde_json::{Value, json};
+
+use crate::helpers::{Backend, TestApp, on_both_stores, spawn_app_on};
+use crate::program::{Place, Program, refused};
+
+on_both_stores!(
+    a_new_pepper_logs_nobody_out_and_a_server_without_it_refuses_nobody,
+    failed_logins_are_counted_on_under_a_new_pepper,
+    an_operator_replaces_the_pepper_step_by_step,
+    a_database_of_before_there_were_several_goes_on,
+);
+
+const KEY: &str = "an-attempt-key-of-its-owner";
+
+/// Puts a new pepper before the present one, and starts a server that has both beside the one that has not.
+async fn rotated(old: &TestApp) -> TestApp {
+    pepper::rotate(&old.config.pepper, &*old.store().await).await.unwrap();
+    old.sibling().await
+}
+
+async fn a_new_pepper_logs_nobody_out_and_a_server_without_it_refuses_nobody(backend: Backend) {
+    let old = spawn_app_on(backend, |_| {}).await;
+    let before = old.login().await;
+    let new = rotated(&old).await;
+    assert_eq!(new.protected_status(&before.access).await, 200);
+    let before = new.refresh(&before.refresh, Some(KEY)).await;
+    assert_eq!(new.db_value::<i64>("SELECT max(pepper_id) FROM sessions").await, 1);
+    let opened = new.login().await;
+    assert_eq!(new.db_value::<i64>("SELECT max(pepper_id) FROM sessions").await, 2);
+
+    // 503 and not 403: a client would throw a good session away.
+    assert_eq!(old.protected_status(&opened.access).await, 200);
+    assert_eq!(old.refresh_status(&opened.refresh, Some(KEY)).await, 503);
+    assert_eq!(old.post("/logout", &json!({ "refreshToken": opened.refresh })).await.status(), 503);
+    old.refresh(&before.refresh, Some("the-next-key-of-the-owner")).await;
+    let opened = new.refresh(&opened.refresh, Some(KEY)).await;
+    assert_eq!(new.protected_status(&opened.access).await, 200);
+
+    // Thieves are found out as before, whichever pepper it is.
+    assert_eq!(new.refresh_status(&before.refresh, Some("an-attempt-key-of-a-thief")).await, 403);
+    let reason = "SELECT revoked_reason FROM sessions WHERE pepper_id = 1";
+    assert_eq!(new.db_value::<String>(reason).await, "reuse");
+}
+
+async fn failed_logins_are_counted_on_under_a_new_pepper(backend: Backend) {
+    let old = spawn_app_on(backend, |_| {}).await;
+    let wrong = json!({ "username": "nobody", "password": "wrong" });
+    for _ in 0..5 {
+        assert_eq!(old.post("/login", &wrong).await.status(), 401);
+    }
+    let new = rotated(&old).await;
+    for _ in 0..5 {
+        assert_eq!(new.post("/login", &wrong).await.status(), 401);
+    }
+    for server in [&old, &new] {
+        assert_eq!(server.post("/login", &wrong).await.status(), 429);
+    }
+}
+
+/// A server's place, its database, and where its peppers lie.
+struct Scene {
+    place: Place,
+    database: String,
+    file: PathBuf,
+}
+
+impl Scene {
+    async fn new(backend: Backend) -> Scene {
+        let place = Place::new();
+        let database = place.database_on(backend).await;
+        let file = match database.strip_prefix("sqlite:") {
+            Some(path) => PathBuf::from(format!("{path}.pepper")),
+            None => place.path("home/.local/share/authcli-server/postgres.pepper"),
+        };
+        Scene { place, database, file }
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = self.place.command(arguments);
+        command.env("AUTHCLI_SERVER_DATABASE", &self.database);
+        command
+    }
+
+    fn serve(&self) -> Command {
+        self.command(&["serve", "--demo", "--listen", "127.0.0.1:0"])
+    }
+
+    /// Runs a command that must work, and returns what it prints on both streams.
+    fn run(&self, arguments: &[&str]) -> String {
+        let output = self.command(arguments).output().unwrap();
+        let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert!(output.status.success(), "{arguments:?}: {text}");
+        text
+    }
+
+    /// Expects that no server starts; returns why.
+    fn refused(&self) -> String {
+        refused(&self.serve().output().unwrap(), 1)
+    }
+}
+
+/// Writes peppers as an operator does.
+fn write(file: &Path, peppers: &[&str]) {
+    fs::write(file, peppers.join("\n") + "\n").unwrap();
+    fs::set_permissions(file, fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+async fn post(server: &Program, path: &str, body: &Value) -> (u16, Value) {
+    let client = Client::builder().no_proxy().build().unwrap();
+    let request = client.post(format!("{}{path}", server.url)).header("Idempotency-Key", KEY).json(body);
+    let response = request.send().await.unwrap();
+    (response.status().as_u16(), response.json().await.unwrap_or(Value::Null))
+}
+
+async fn login(server: &Program) -> Value {
+    let (status, pair) = post(server, "/login", &json!({ "username": "admin", "password": "123456" })).await;
+    assert_eq!(status, 200);
+    pair
+}
+
+async fn an_operator_replaces_the_pepper_step_by_step(backend: Backend) {
+    let scene = Scene::new(backend).await;
+    let server = Program::start(scene.serve());
+    let first = login(&server).await;
+    let listed = scene.run(&["pepper", "list"]);
+    assert!(listed.starts_with("  1  newest  1 session (the last until 20"), "{listed}");
+    assert!(listed.ends_with("unless refreshed) and 1 signing key\n"), "{listed}");
+
+    assert!(scene.run(&["pepper", "rotate"]).contains("start the servers anew"));
+    let stderr = refused(&scene.command(&["pepper", "rotate"]).output().unwrap(), 1);
+    assert!(stderr.contains("a new pepper waits already"), "{stderr}");
+    assert!(scene.run(&["pepper", "list"]).starts_with("new  newest  no server was started with it yet\n  1  older "));
+    server.stop();
+    let server = Program::start(scene.serve());
+    let (status, first) = post(&server, "/refresh", &first).await;
+    assert_eq!(status, 200);
+    let second = login(&server).await;
+    assert!(scene.run(&["pepper", "list"]).starts_with("  2  newest  1 session "));
+    let log = server.stop().stderr;
+    assert_eq!(log.matches("a new pepper is known to the database").count(), 1, "{log}");
+
+    // The old one is needed by its session and the signing key, the new one by its session.
+    let text = fs::read_to_string(&scene.file).unwrap();
+    let [new, old] = *text.lines().collect::<Vec<_>>() else { panic!("two lines") };
+    write(&scene.file, &[new]);
+    let stderr = scene.refused();
+    assert!(stderr.contains("the pepper 1 of this database is missing, and 1 session (the last until 20"), "{stderr}");
+    assert!(stderr.contains("and 1 signing key need it") && stderr.contains("hint: put it back"), "{stderr}");
+    assert!(!stderr.contains(new), "{stderr}");
+    write(&scene.file, &[old]);
+    assert!(scene.refused().contains("the pepper 2 of this database is missing, and 1 session"));
+
+    // From the environment the same, in either order.
+    for words in [format!("{new} {old}"), format!("{old} {new}")] {
+        let mut command = scene.serve();
+        command.env("AUTHCLI_SERVER_PEPPER", words).env("AUTHCLI_SERVER_LOG", "off");
+        assert_eq!(Program::start(command).stop().code, Some(0));
+    }
+    let mut command = scene.command(&["pepper", "rotate"]);
+    let stderr = refused(&command.env("AUTHCLI_SERVER_PEPPER", text.trim()).output().unwrap(), 1);
+    assert!(stderr.contains("comes from AUTHCLI_SERVER_PEPPER") && stderr.contains("openssl rand"), "{stderr}");
+
+    // What needs the old one is ended: it may go, and is not missed.
+    write(&scene.file, &[new]);
+    scene.place.execute(&scene.database, "UPDATE sessions SET revoked_at = 1 WHERE pepper_id = 1").await;
+    assert!(scene.refused().contains("0 sessions and 1 signing key need it"));
+    scene.run(&["keys", "rotate", "--now"]);
+    write(&scene.file, &[new, old]);
+    let server = Program::start(scene.serve());
+    let log = server.stop().stderr;
+    assert!(log.contains("nothing needs an older pepper any more") && log.contains("pepper=1"), "{log}");
+    write(&scene.file, &[new]);
+    let server = Program::start(scene.serve());
+    assert_eq!(post(&server, "/refresh", &second).await.0, 200);
+    // Its sessions are over: their clients are told so, and log in again.
+    assert_eq!(post(&server, "/refresh", &first).await.0, 403);
+    assert_eq!(post(&server, "/logout", &first).await.0, 204);
+    assert!(scene.run(&["pepper", "list"]).contains("  1  absent  nothing needs it\n"));
+}
+
+/// As the last version left it.
+async fn a_database_of_before_there_were_several_goes_on(backend: Backend) {
+    let scene = Scene::new(backend).await;
+    let server = Program::start(scene.serve());
+    let pair = login(&server).await;
+    server.stop();
+    scene
+        .place
+        .execute(
+            &scene.database,
+            "ALTER TABLE peppers DROP COLUMN throttle_key; DELETE FROM _sqlx_migrations WHERE version = 4",
+        )
+        .await;
+    let server = Program::start(scene.serve());
+    let (status, pair) = post(&server, "/refresh", &pair).await;
+    assert_eq!(status, 200);
+    server.stop();
+    scene.run(&["pepper", "rotate"]);
+    let server = Program::start(scene.serve());
+    assert_eq!(post(&server, "/refresh", &pair).await.0, 200);
+}
