@@ -9,10 +9,9 @@ use anyhow::Context as _;
 use authcli_server::cli::Cli;
 use authcli_server::commands::{self, CommandError};
 use authcli_server::telemetry;
-use clap::Parser as _;
 
 fn main() -> ExitCode {
-    match run(Cli::parse()) {
+    match run(Cli::read()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             report(&error);
@@ -24,7 +23,8 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli) -> anyhow::Result<()> {
     let filter = env::var("AUTHCLI_SERVER_LOG").ok().filter(|filter| !filter.is_empty());
-    telemetry::init(filter.as_deref()).map_err(CommandError::from)?;
+    // Dropped at the end of this, before the error is reported: what was logged comes first.
+    let _flush = telemetry::init(filter.as_deref()).map_err(CommandError::from)?;
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("could not start the runtime")?;
     runtime.block_on(commands::run(cli.command))?;

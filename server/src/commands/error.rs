@@ -11,7 +11,7 @@ use crate::ports::StoreError;
 use crate::routes::InvalidOrigin;
 use crate::startup::StartError;
 use crate::store::{InvalidDatabaseUrl, OpenError};
-use crate::telemetry::InvalidFilter;
+use crate::telemetry::TelemetryError;
 
 /// A command that failed.
 #[derive(Debug, thiserror::Error)]
@@ -37,9 +37,9 @@ pub enum CommandError {
     /// A password.
     #[error(transparent)]
     Password(#[from] InvalidPassword),
-    /// A value of `AUTHCLI_SERVER_LOG`.
+    /// A value of `AUTHCLI_SERVER_LOG`, or no thread to log by.
     #[error(transparent)]
-    LogFilter(#[from] InvalidFilter),
+    Telemetry(#[from] TelemetryError),
     /// `--password-stdin` was set to no.
     #[error("a password is read from standard input alone; pass `--password-stdin`")]
     NoPasswordSource,
@@ -110,7 +110,7 @@ impl CommandError {
             | Self::Origin(_)
             | Self::Username(_)
             | Self::Password(_)
-            | Self::LogFilter(_)
+            | Self::Telemetry(TelemetryError::Filter(_))
             | Self::NoPasswordSource => 2,
             Self::NoHome
             | Self::CutOff
@@ -121,6 +121,7 @@ impl CommandError {
             | Self::Hash(_)
             | Self::Pepper(_)
             | Self::Keys(_)
+            | Self::Telemetry(TelemetryError::Thread(_))
             | Self::KeyAnnounced
             | Self::UserExists(_)
             | Self::NoSuchUser(_)
@@ -136,7 +137,7 @@ impl CommandError {
             }
             Self::DatabaseUrl(_) => "for example `--database sqlite:/var/lib/authcli/authcli.db`",
             Self::Listen { .. } => "for example `--listen 127.0.0.1:3000`",
-            Self::LogFilter(_) => "for example `AUTHCLI_SERVER_LOG=debug`",
+            Self::Telemetry(TelemetryError::Filter(_)) => "for example `AUTHCLI_SERVER_LOG=debug`",
             Self::NoHome => "`--database sqlite:PATH` names a place",
             Self::UserExists(_) => "`authcli-server user password NAME` changes its password",
             Self::KeyAnnounced => "`authcli-server keys list` shows when it signs; `--now` replaces all keys at once",

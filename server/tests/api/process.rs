@@ -378,6 +378,91 @@ async fn a_log_that_nobody_reads_ends_no_request() {
 }
 
 #[test]
+fn a_variable_that_is_set_to_nothing_counts_as_unset() {
+    let place = Place::new();
+    let mut command = place.command(&["serve", "--listen", "127.0.0.1:0"]);
+    for name in ["DATABASE", "ACCESS_TTL", "REFRESH_TTL", "SESSION_TTL", "CORS_ORIGIN", "DEMO", "LOG"] {
+        command.env(format!("AUTHCLI_SERVER_{name}"), "");
+    }
+    assert_eq!(Program::start(command).stop().code, Some(0));
+    assert!(place.path("home/.local/share/authcli-server/authcli.db").exists());
+    // As long as nobody else listens there, it is the default address.
+    let mut command = place.command(&["serve", "--access-ttl", "soon"]);
+    let stderr = refused(&command.env("AUTHCLI_SERVER_LISTEN", "").output().unwrap(), 2);
+    assert!(stderr.contains("give a duration") && !stderr.contains("--listen"), "{stderr}");
+    // On the command line nothing is nothing.
+    refused(&place.run(&["serve", "--listen", ""]), 2);
+    // A secret is not made up where one was meant.
+    let mut command = place.command(&["serve", "--listen", "127.0.0.1:0"]);
+    let stderr = refused(&command.env("AUTHCLI_SERVER_PEPPER", "").output().unwrap(), 1);
+    assert!(stderr.contains("at least 32 bytes"), "{stderr}");
+}
+
+#[tokio::test]
+async fn a_file_of_another_program_is_left_as_it_is() {
+    let place = Place::new();
+    let database = place.database("other.db");
+    let path = place.path("other.db");
+    std::fs::write(&path, "").unwrap();
+    place.execute(&database, "CREATE TABLE bookmarks (url TEXT)").await;
+    let before = std::fs::read(&path).unwrap();
+    for command in [&["user", "list"][..], &["migrate"], &ANY_PORT] {
+        let arguments: Vec<&str> = command.iter().chain(&["--database", &database]).copied().collect();
+        let stderr = refused(&place.run(&arguments), 1);
+        assert!(stderr.contains("other.db is the database of another program"), "{stderr}");
+        assert!(stderr.contains("hint: "), "{stderr}");
+    }
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+    assert_eq!(names(place.directory.path()), ["home", "other.db", "tmp"]);
+    // An empty file is nobody's.
+    std::fs::write(place.path("empty.db"), "").unwrap();
+    assert!(place.run(&["migrate", "--database", &place.database("empty.db")]).status.success());
+}
+
+#[test]
+fn a_database_that_others_can_read_is_warned_of() {
+    let place = Place::new();
+    let database = place.database("a.db");
+    let list = || {
+        let output = place.run(&["user", "list", "--database", &database]);
+        assert!(output.status.success());
+        String::from_utf8(output.stderr).unwrap()
+    };
+    assert!(place.run(&["migrate", "--database", &database]).status.success());
+    assert!(!list().contains("WARN"));
+    for (mode, warned) in [(0o640, true), (0o604, true), (0o600, false), (0o400, false)] {
+        std::fs::set_permissions(place.path("a.db"), std::fs::Permissions::from_mode(mode)).unwrap();
+        if mode == 0o400 && !rustix::process::geteuid().is_root() {
+            continue;
+        }
+        let stderr = list();
+        assert_eq!(stderr.contains("can be read or written by others: chmod 600"), warned, "{mode:o}: {stderr}");
+    }
+}
+
+/// A pipe holds 64 KiB; many more lines than that are logged before anybody reads.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_whose_reader_stalls_holds_up_no_request() {
+    let place = Place::new();
+    let mut command = place.command(&DEMO);
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    command.stderr(writer);
+    let server = Program::start_without_stderr(command);
+    let client = client();
+    for at in 0..2000 {
+        let call = client.get(format!("{}/healthz", server.url)).timeout(Duration::from_secs(10)).send().await;
+        assert_eq!(call.unwrap().status(), 200, "call {at}");
+    }
+    let log = std::thread::spawn(move || {
+        let mut log = String::new();
+        reader.read_to_string(&mut log).unwrap();
+        log
+    });
+    assert_eq!(server.stop().code, Some(0));
+    assert_eq!(log.join().unwrap().matches("GET /healthz 200 ").count(), 2000);
+}
+
+#[test]
 fn a_second_signal_ends_it_at_once() {
     let place = Place::new();
     let server = Program::start(place.command(&DEMO));
