@@ -12,6 +12,7 @@
 //! The library reads no environment, no home directory and no terminal, and prints nothing.
 
 pub mod attachment;
+pub mod claims;
 pub mod clock;
 pub mod credential;
 pub mod error;

@@ -15,19 +15,20 @@ mod error;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::header::{CONTENT_LENGTH, HeaderMap, HeaderValue, TRANSFER_ENCODING, WWW_AUTHENTICATE};
+use reqwest::header::{CONTENT_LENGTH, HeaderMap, HeaderValue, TRANSFER_ENCODING};
 use reqwest::{Client, Method, Response};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
-use tracing::debug;
+use tracing::{Level, debug, enabled};
 use url::Url;
 
 pub use self::answer::Answer;
 use self::error::network_error;
 pub use self::error::{FinalRefusal, SendError};
 use crate::attachment::Attachment;
+use crate::claims::Claims;
 use crate::error::{StoreError, TokenError};
 use crate::gate::RefreshGate;
-use crate::http::{Body, Outgoing, ServerUrl, log_request, log_response, secrets_of};
+use crate::http::{Body, Challenge, Outgoing, ServerUrl, log_request, log_response, secrets_of};
 use crate::token::{Generation, TokenSet};
 
 /// How long a request waits while not a byte comes or goes, unless it has a time of its own.
@@ -117,11 +118,11 @@ impl Session {
         if !self.is_refusal(&answer.response) {
             return Ok(answer);
         }
-        if lacks_scope(&answer.response) {
+        tell_refusal(&answer, &tokens);
+        if answer.lacks_scope() {
             answer.refusal = Some(FinalRefusal::InsufficientScope);
             return Ok(answer);
         }
-        debug!(status = answer.response.status().as_u16(), generation = tokens.generation.number(), "refused");
         let newer = match self.refresh_beside(&mut answer, tokens.generation).await {
             Ok(newer) => newer,
             Err(error) => {
@@ -143,9 +144,12 @@ impl Session {
         answer.retried = true;
         answer.refusal = match &answer.response {
             response if !self.is_refusal(response) => None,
-            response if lacks_scope(response) => Some(FinalRefusal::InsufficientScope),
+            _ if answer.lacks_scope() => Some(FinalRefusal::InsufficientScope),
             _ => Some(FinalRefusal::FreshToken),
         };
+        if answer.refusal.is_some() {
+            tell_refusal(&answer, &newer);
+        }
         Ok(answer)
     }
 
@@ -211,7 +215,11 @@ impl Session {
             None => network_error(&request.url, cause),
         })?;
         log_response(&response, &secrets);
-        Ok(Answer::new(response, tokens))
+        let refused = self.is_refusal(&response);
+        let challenge = refused.then(|| Challenge::of(response.headers(), &secrets)).flatten();
+        let mut answer = Answer::new(response, tokens);
+        answer.challenge = challenge;
+        Ok(answer)
     }
 
     /// Returns the value of the header that carries the token.
@@ -247,12 +255,19 @@ fn tell_length(head: &mut reqwest::Request, outgoing: &Outgoing) {
     }
 }
 
-/// Returns whether the server says that a newer token would lack the same right (RFC 6750 section 3.1).
-fn lacks_scope(response: &Response) -> bool {
-    response
-        .headers()
-        .get_all(WWW_AUTHENTICATE)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .any(|challenge| challenge.replace(['"', ' '], "").contains("error=insufficient_scope"))
+/// Says, for the log, all that tells one reason for a refusal from another.
+fn tell_refusal(answer: &Answer, tokens: &TokenSet) {
+    if !enabled!(Level::DEBUG) {
+        return;
+    }
+    debug!(status = answer.response.status().as_u16(), generation = tokens.generation.number(), "refused");
+    if let Some(challenge) = &answer.challenge {
+        debug!("the server says: {challenge}");
+    }
+    if let Some(end) = tokens.access_token_expires_at() {
+        debug!("by its lifetime the access token is good until {end}");
+    }
+    if let Some(claims) = Claims::unverified(&tokens.access_token) {
+        debug!("the token says of itself (not verified): {}", claims.in_short());
+    }
 }

@@ -2,8 +2,10 @@
 #![expect(clippy::doc_markdown, reason = "these comments are the texts of --help, where backticks would be noise")]
 
 mod load;
+mod profile;
 mod request;
 mod session;
+mod shell;
 mod values;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
@@ -11,8 +13,10 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
 use authcli::store::StoreKind;
 
 pub(crate) use self::load::BurstArgs;
+pub(crate) use self::profile::{ProfileArgs, ProfileCommand};
 pub(crate) use self::request::{GetArgs, RequestArgs};
 pub(crate) use self::session::{LoginArgs, LogoutArgs, StatusArgs, TokenArgs};
+pub(crate) use self::shell::{CompletionsArgs, DoctorArgs, ManArgs};
 
 /// Call token-protected HTTP APIs as though tokens never expired
 #[derive(Debug, Parser)]
@@ -22,6 +26,7 @@ Examples:
   authcli login -u admin --server https://api.example.com
   authcli get /protected
   authcli burst -n 100 /protected
+  authcli doctor
 
 A flag beats the environment, the environment beats the profile. AUTHCLI_CONFIG_DIR names the directory of all files; \
 NO_COLOR is honoured.")]
@@ -36,7 +41,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
-    /// Use this profile [env: AUTHCLI_PROFILE] [default: default]
+    /// Use this profile [env: AUTHCLI_PROFILE] [default: that of `profile use`, else default]
     #[arg(long, global = true, value_name = "NAME")]
     pub(crate) profile: Option<String>,
     /// Use this server [env: AUTHCLI_SERVER] [default: the profile's, else http://127.0.0.1:3000]
@@ -75,8 +80,17 @@ Examples:
   printf %s \"$PASSWORD\" | authcli login -u ci --password-stdin --store file --server https://api.example.com")]
     Login(LoginArgs),
     /// Revoke the session at the server and forget the tokens
+    #[command(after_help = "\
+Examples:
+  authcli logout
+  authcli logout --all")]
     Logout(LogoutArgs),
     /// Show who is logged in where, and until when; asks no server
+    #[command(after_help = "\
+Examples:
+  authcli status
+  authcli status --json | jq -r .access_token_expires_at
+  authcli status --claims")]
     Status(StatusArgs),
     /// Print a live access token
     #[command(after_help = "\
@@ -85,6 +99,10 @@ Examples:
   TOKEN=$(authcli token --min-valid 5m)")]
     Token(TokenArgs),
     /// Refresh the tokens now
+    #[command(after_help = "\
+Examples:
+  authcli refresh
+  authcli refresh -v")]
     Refresh,
     /// Send a GET request and print the body of the answer
     #[command(after_help = "\
@@ -99,6 +117,36 @@ Examples:
   authcli burst -n 10
   authcli burst -n 1000 -c 50 /users --json | jq .refreshes")]
     Burst(BurstArgs),
+    /// Keep several accounts and servers side by side
+    #[command(after_help = "\
+Examples:
+  authcli login --profile work --server https://api.example.com
+  authcli profile use work
+  authcli profile list")]
+    Profile(ProfileArgs),
+    /// Check the configuration, the store, the lock, the server and the clock, and say what to do
+    #[command(after_help = "\
+Examples:
+  authcli doctor
+  authcli doctor --json | jq -r '.checks[] | select(.verdict != \"ok\") | .hint'
+
+The exit code is that of the first check that failed, 0 if none did; warnings fail nothing.")]
+    Doctor(DoctorArgs),
+    /// Print the completions for a shell
+    #[command(after_help = "\
+Examples:
+  authcli completions bash > ~/.local/share/bash-completion/completions/authcli
+  authcli completions zsh > \"${fpath[1]}/_authcli\"
+  authcli completions fish > ~/.config/fish/completions/authcli.fish
+  authcli completions powershell >> $PROFILE")]
+    Completions(CompletionsArgs),
+    /// Print the manual
+    #[command(after_help = "\
+Examples:
+  authcli man | man -l -
+  authcli man get | man -l -
+  authcli man --directory ~/.local/share/man/man1")]
+    Man(ManArgs),
 }
 
 #[cfg(test)]

@@ -28,6 +28,9 @@ pub(crate) struct StatusArgs {
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,
+    /// Show also what the access token says of itself; nobody has verified it
+    #[arg(long)]
+    pub(crate) claims: bool,
 }
 
 #[derive(Debug, Args)]

@@ -26,7 +26,7 @@ use crate::ui::Printer;
 /// How long somebody at a terminal has to unlock the keyring.
 const PATIENCE: Duration = Duration::from_mins(1);
 const PATIENCE_POLL: Duration = Duration::from_millis(200);
-const DEFAULT_PROFILE: &str = "default";
+pub(crate) const DEFAULT_PROFILE: &str = "default";
 const DEFAULT_SERVER: &str = "http://127.0.0.1:3000";
 
 /// See the module.
@@ -57,10 +57,16 @@ impl Context {
     pub(crate) fn new(global: Global, printer: Printer) -> anyhow::Result<Self> {
         let configuration = Configuration::load(configuration_directory()?)?;
         let named = global.profile.or_else(|| variable("AUTHCLI_PROFILE"));
-        let profile_was_named = named.is_some();
-        let profile_name = named.unwrap_or_else(|| DEFAULT_PROFILE.into());
+        let chosen = configuration.default_profile();
+        let profile_was_named = named.is_some() || chosen.is_some();
+        let unnamed = chosen.unwrap_or(DEFAULT_PROFILE).to_owned();
+        // Another one must be named again by whoever follows a hint.
+        let printer = match &named {
+            Some(name) if *name != unnamed => printer.for_profile(name),
+            _ => printer,
+        };
+        let profile_name = named.unwrap_or(unnamed);
         check_name(&profile_name)?;
-        let printer = if profile_name == DEFAULT_PROFILE { printer } else { printer.for_profile(&profile_name) };
         let server = global.server.or_else(|| variable("AUTHCLI_SERVER"));
         let server = server.map(|text| ServerUrl::parse(&text)).transpose()?;
         Ok(Self {
@@ -82,11 +88,9 @@ impl Context {
 
     /// Returns the server to log in at: the one asked for, else the profile's, else the default.
     pub(crate) fn login_server(&self) -> anyhow::Result<ServerUrl> {
-        let server = match (&self.server, self.profile().and_then(|profile| profile.server.as_deref())) {
-            (Some(asked), _) => asked.clone(),
-            (None, Some(own)) => ServerUrl::parse(own)
-                .map_err(|cause| ProfileError::Address { profile: self.profile_name.clone(), cause })?,
-            (None, None) => ServerUrl::parse(DEFAULT_SERVER)?,
+        let server = match &self.server {
+            Some(asked) => asked.clone(),
+            None => self.profile_server()?.map_or_else(|| ServerUrl::parse(DEFAULT_SERVER), Ok)?,
         };
         self.allowed(server)
     }
@@ -96,9 +100,8 @@ impl Context {
         let allow_http = self.profile().is_some_and(|profile| profile.allow_http);
         server.checked(allow_http).map_err(|error| {
             let hint = format!(
-                "use https; where the network is yours, set `allow_http = true` under `[profiles.{}]` in {}",
-                self.profile_name,
-                self.configuration.path().display()
+                "use https; where the network is yours, run `authcli profile set allow_http true --profile {}`",
+                self.profile_name
             );
             Usage::with_hint(error.to_string(), hint).into()
         })
@@ -116,17 +119,31 @@ impl Context {
         }
     }
 
-    /// Returns the stored session of the profile in use, if its server is the one asked for.
+    /// Returns the stored session of the profile in use, if its server is the one asked for, and the one that the
+    /// profile names by now.
     pub(crate) async fn stored(&self) -> anyhow::Result<Stored> {
-        let stored = self.stored_anywhere().await?;
-        if let Some(asked) = &self.server {
-            let bound = stored.server()?;
-            if asked.origin() != bound.origin() {
-                let (wanted, bound) = (asked.origin_text(), bound.origin_text());
-                return Err(NotLoggedIn::OtherServer { wanted, bound }.into());
-            }
+        let stored = self.stored_for_asked_server().await?;
+        match self.profile_server()? {
+            Some(own) => stored.bound_to(&own),
+            None => Ok(stored),
         }
-        Ok(stored)
+    }
+
+    /// Returns the stored session of the profile in use, if its server is the one asked for; what the profile names by
+    /// now is no matter to somebody who wants to be rid of it.
+    pub(crate) async fn stored_for_asked_server(&self) -> anyhow::Result<Stored> {
+        let stored = self.stored_anywhere().await?;
+        match &self.server {
+            Some(asked) => stored.bound_to(asked),
+            None => Ok(stored),
+        }
+    }
+
+    fn profile_server(&self) -> Result<Option<ServerUrl>, ProfileError> {
+        let parse = |own| {
+            ServerUrl::parse(own).map_err(|cause| ProfileError::Address { profile: self.profile_name.clone(), cause })
+        };
+        self.profile().and_then(|profile| profile.server.as_deref()).map(parse).transpose()
     }
 
     async fn stored_anywhere(&self) -> anyhow::Result<Stored> {
@@ -215,7 +232,7 @@ impl Context {
         // Another path on the same origin is allowed; the tokens are for the origin.
         let server = match &self.server {
             Some(asked) => asked.clone(),
-            None => stored.server()?,
+            None => self.profile_server()?.map_or_else(|| stored.server(), Ok)?,
         };
         let server = self.allowed(server)?;
         let client = self.client_for(&server)?;
@@ -255,6 +272,16 @@ impl Context {
 }
 
 impl Stored {
+    /// Returns itself, if its tokens are for the origin of `server`.
+    fn bound_to(self, server: &ServerUrl) -> anyhow::Result<Self> {
+        let bound = self.server()?;
+        if server.origin() == bound.origin() {
+            return Ok(self);
+        }
+        let (wanted, bound) = (server.origin_text(), bound.origin_text());
+        Err(NotLoggedIn::OtherServer { wanted, bound }.into())
+    }
+
     /// Returns the server that the tokens are for.
     pub(crate) fn server(&self) -> anyhow::Result<ServerUrl> {
         Ok(ServerUrl::from_stored(&self.tokens.server)?)
@@ -275,11 +302,11 @@ fn is_keyring_silent(error: &anyhow::Error) -> bool {
 }
 
 /// An empty variable counts as none, as in most programs.
-fn variable(name: &str) -> Option<String> {
+pub(crate) fn variable(name: &str) -> Option<String> {
     env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-fn configuration_directory() -> anyhow::Result<PathBuf> {
+pub(crate) fn configuration_directory() -> anyhow::Result<PathBuf> {
     if let Some(directory) = variable("AUTHCLI_CONFIG_DIR") {
         // Absolute, so that messages name a place that can be found.
         return std::path::absolute(&directory).with_context(|| format!("AUTHCLI_CONFIG_DIR is `{directory}`"));

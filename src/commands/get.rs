@@ -8,7 +8,7 @@ use authcli::session::Answer;
 use reqwest::{Method, Response};
 
 use super::context::Context;
-use super::request::{hint, request};
+use super::request::{request, why_refused};
 use crate::cli::GetArgs;
 use crate::outcome::Exit;
 use crate::ui::output::{FileOutput, Output};
@@ -20,14 +20,14 @@ pub(crate) async fn run(context: &mut Context, args: GetArgs) -> anyhow::Result<
     let answer = session.send(&request).await?;
     let exit = Exit::of_status(answer.response.status());
     let told = format!("{} {}: {}", request.method, request.url.path(), answer.response.status());
-    let refusal = answer.refusal;
+    let (words, hint) = why_refused(&answer);
     let copied = match args.output.as_deref().filter(|_| exit == Exit::Done) {
         Some(path) => to_file(context, answer, args.include, path).await,
         None => to_stdout(answer, args.include).await,
     };
     // What stands on stdout comes first, then the word about it.
     if exit != Exit::Done && !copied.as_ref().is_err_and(crate::ui::report::is_closed_pipe) {
-        context.printer.failed_answer(&told, refusal.map(hint));
+        context.printer.refused_answer(&told, words.as_deref(), hint);
     }
     copied.map(|()| exit)
 }

@@ -5,7 +5,7 @@ use authcli::clock::SystemClock;
 use authcli::error::StoreError;
 use authcli::gate::Clock as _;
 use authcli::http::ServerUrl;
-use authcli::profile::ProfileError;
+use authcli::profile::{Profile, ProfileError};
 use authcli::token::TokenSet;
 
 use super::context::{Context, Stored};
@@ -19,7 +19,7 @@ pub(crate) async fn run(context: &Context, all: bool) -> anyhow::Result<Exit> {
     if all {
         return everywhere(context).await;
     }
-    let error = match context.stored().await {
+    let error = match context.stored_for_asked_server().await {
         Ok(Stored { credential, tokens, .. }) => {
             end(context, &context.profile_name, &credential, &tokens).await?;
             return Ok(Exit::Done);
@@ -48,19 +48,7 @@ async fn everywhere(context: &Context) -> anyhow::Result<Exit> {
     let mut first_error = None;
     let mut nothing_to_do = true;
     for (name, profile) in context.configuration.profiles() {
-        let Some((credential, kind)) = context.credential_of(profile) else {
-            continue;
-        };
-        let ended = async {
-            match credential.load().await {
-                Ok(Some(tokens)) => end(context, name, &credential, &tokens).await,
-                // Not logged in, or a keyring that does not show what was saved.
-                Ok(None) => Err(context.why_nothing_is_stored(name, &credential, kind).await),
-                Err(error @ StoreError::Damaged { .. }) => discard(context, &credential, error.into()).await.map(drop),
-                Err(error) => Err(error.into()),
-            }
-        };
-        match ended.await {
+        match of(context, name, profile).await {
             Err(error) if error.is::<NotLoggedIn>() => {}
             Ok(()) => nothing_to_do = false,
             Err(error) => {
@@ -73,6 +61,20 @@ async fn everywhere(context: &Context) -> anyhow::Result<Exit> {
         context.printer.note(NOTHING_TO_DO);
     }
     first_error.map_or(Ok(Exit::Done), Err)
+}
+
+/// Ends the session of profile `name`; [`NotLoggedIn`] where there is none.
+pub(crate) async fn of(context: &Context, name: &str, profile: &Profile) -> anyhow::Result<()> {
+    let Some((credential, kind)) = context.credential_of(profile) else {
+        return Err(NotLoggedIn::Nowhere { profile: name.to_owned() }.into());
+    };
+    match credential.load().await {
+        Ok(Some(tokens)) => end(context, name, &credential, &tokens).await,
+        // Not logged in, or a keyring that does not show what was saved.
+        Ok(None) => Err(context.why_nothing_is_stored(name, &credential, kind).await),
+        Err(error @ StoreError::Damaged { .. }) => discard(context, &credential, error.into()).await.map(drop),
+        Err(error) => Err(error.into()),
+    }
 }
 
 async fn end(context: &Context, name: &str, credential: &Credential, tokens: &TokenSet) -> anyhow::Result<()> {

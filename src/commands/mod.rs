@@ -2,12 +2,15 @@
 
 mod burst;
 mod context;
+mod doctor;
 mod get;
 mod limits;
 mod login;
 mod logout;
+mod profile;
 mod refresh;
 mod request;
+mod shell;
 mod status;
 mod token;
 
@@ -42,7 +45,10 @@ pub(crate) async fn run(cli: Cli) -> Exit {
     printer.start_log(cli.global.verbose);
     let mut context = match Context::new(cli.global, printer.clone()) {
         Ok(context) => context,
-        Err(error) => return report::failure(&printer, &error),
+        Err(error) => {
+            let result = without_context(cli.command, error, &printer).await;
+            return result.unwrap_or_else(|error| report::failure(&printer, &error));
+        }
     };
     let printer = context.printer.clone();
     // Not before: until here nothing needs an end of its own, and on a disk that hangs a signal must end the program.
@@ -82,10 +88,24 @@ async fn dispatch(command: Command, context: &mut Context) -> anyhow::Result<Exi
     match command {
         Command::Login(args) => login::run(context, args.username, args.password_stdin).await,
         Command::Logout(args) => logout::run(context, args.all).await,
-        Command::Status(args) => status::run(context, args.json).await,
+        Command::Status(args) => status::run(context, args.json, args.claims).await,
         Command::Token(args) => token::run(context, args.header, args.min_valid).await,
         Command::Refresh => refresh::run(context).await,
         Command::Get(args) => get::run(context, args).await,
         Command::Burst(args) => burst::run(context, args).await,
+        Command::Profile(args) => profile::run(context, args.command).await,
+        Command::Doctor(args) => doctor::run(Ok(context), &context.printer, args.json).await,
+        Command::Completions(args) => shell::completions(&context.printer, args.shell).await,
+        Command::Man(args) => shell::man(&context.printer, args).await,
+    }
+}
+
+/// Runs what works without a configuration, and what is there to find out why there is none.
+async fn without_context(command: Command, error: anyhow::Error, printer: &Printer) -> anyhow::Result<Exit> {
+    match command {
+        Command::Doctor(args) => doctor::run(Err(error), printer, args.json).await,
+        Command::Completions(args) => shell::completions(printer, args.shell).await,
+        Command::Man(args) => shell::man(printer, args).await,
+        _ => Err(error),
     }
 }

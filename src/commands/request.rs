@@ -1,7 +1,8 @@
 //! From typed options to a request.
 
 use authcli::Session;
-use authcli::session::{FinalRefusal, Request};
+use authcli::http::Challenge;
+use authcli::session::{Answer, FinalRefusal, Request};
 use reqwest::Method;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 
@@ -47,6 +48,21 @@ pub(crate) fn hint(refusal: FinalRefusal) -> &'static str {
             "the token was replaced since, but a body that long is kept nowhere to be sent again; run the command once more"
         }
     }
+}
+
+/// Returns what the server says of a token that it refused, as a cause, and what a person can make of that.
+pub(crate) fn why_refused(answer: &Answer) -> (Option<String>, Option<&'static str>) {
+    let words = answer.challenge.as_ref().map(|challenge| format!("the server says: {challenge}"));
+    let is_invalid = answer.challenge.as_ref().is_some_and(Challenge::is_invalid_token);
+    let hint = match answer.refusal {
+        // Then it is not the right that is lacking.
+        Some(FinalRefusal::FreshToken) if is_invalid => Some(
+            "refused with a token refreshed just now; this server may not be the one that it is for: \
+             `authcli status --claims` shows whom it names",
+        ),
+        refusal => refusal.map(hint),
+    };
+    (words, hint)
 }
 
 #[cfg(test)]

@@ -1,9 +1,11 @@
 //! `authcli status`.
 
+use authcli::claims::Claims;
 use authcli::clock::SystemClock;
 use authcli::gate::Clock as _;
 use jiff::Timestamp;
 use serde::Serialize;
+use serde_json::Value;
 
 use super::context::{Context, Stored};
 use crate::outcome::Exit;
@@ -19,14 +21,24 @@ struct Status {
     store: Option<String>,
     access_token_expires_at: Option<Timestamp>,
     refresh_token_expires_at: Option<Timestamp>,
+    /// Set where they were asked for; `null` where the token tells none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    claims: Option<Value>,
 }
 
 /// Tells who is logged in where. No server is asked.
-pub(crate) async fn run(context: &Context, json: bool) -> anyhow::Result<Exit> {
+pub(crate) async fn run(context: &Context, json: bool, claims: bool) -> anyhow::Result<Exit> {
     match context.stored().await {
         Ok(stored) => {
-            let status = status_of(context, &stored)?;
-            let text = if json { one_line(&status)? } else { table(&status, SystemClock.now()) };
+            let mut status = status_of(context, &stored)?;
+            let told = claims.then(|| Claims::unverified(&stored.tokens.access_token));
+            let text = if json {
+                status.claims = told.map(|claims| claims.map_or(Value::Null, |claims| claims.as_json()));
+                one_line(&status)?
+            } else {
+                let now = SystemClock.now();
+                table(&status, now) + &told.map(|claims| table_of_claims(claims.as_ref(), now)).unwrap_or_default()
+            };
             context.printer.data(&text).await?;
             Ok(Exit::Done)
         }
@@ -47,6 +59,7 @@ fn status_of(context: &Context, stored: &Stored) -> anyhow::Result<Status> {
         store: Some(stored.kind.to_string()),
         access_token_expires_at: stored.tokens.access_token_expires_at().map(whole_seconds),
         refresh_token_expires_at: stored.tokens.refresh_token_expires_at().map(whole_seconds),
+        claims: None,
     })
 }
 
@@ -60,6 +73,7 @@ fn logged_out(context: &Context) -> Status {
         store: profile.and_then(|profile| profile.store).map(|kind| kind.to_string()),
         access_token_expires_at: None,
         refresh_token_expires_at: None,
+        claims: None,
     }
 }
 
@@ -84,4 +98,21 @@ fn table(status: &Status, now: Timestamp) -> String {
         ("session", until(status.refresh_token_expires_at, now)),
     ];
     aligned(&rows)
+}
+
+fn table_of_claims(claims: Option<&Claims>, now: Timestamp) -> String {
+    let Some(claims) = claims else {
+        return "\nThe access token is no JWT: only its server knows what it says\n".into();
+    };
+    let rows: Vec<_> = claims.iter().map(|(name, value)| (name, claim(name, value, now))).collect();
+    format!("\nWhat the access token says of itself (not verified):\n{}", aligned(&rows))
+}
+
+fn claim(name: &str, value: &Value, now: Timestamp) -> String {
+    match (Claims::moment(name, value), value) {
+        (Some(at), _) if name == "exp" => until(Some(at), now),
+        (Some(at), _) => at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string(),
+        (None, Value::String(text)) => text.clone(),
+        (None, other) => other.to_string(),
+    }
 }

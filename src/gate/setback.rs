@@ -72,6 +72,13 @@ async fn ended(ports: &Ports, held: Held, from: &TokenSet, mut stamp: Stamp, rea
         Err(error) => return Flown::failed(error.into()),
     }
     debug!(%error, "the server has ended the session");
+    match from.refresh_token_expires_at() {
+        Some(end) if end <= now => debug!("by its lifetime the refresh token had expired at {end}"),
+        Some(end) => debug!(
+            "by its lifetime the refresh token was good until {end}: it was revoked, used by another, or is another server's"
+        ),
+        None => debug!("how long the refresh token was good, its server had not said"),
+    }
     // The tombstone first: a crash between the two leaves an entry that nobody tries to renew.
     stamp.ended = Some(ended);
     let cleared = async {

@@ -2,12 +2,14 @@
 
 mod address;
 pub mod body;
+mod challenge;
 mod heads;
 mod transport;
 
 pub use self::address::{AddressError, ServerUrl};
 pub use self::body::Body;
 pub(crate) use self::body::Outgoing;
+pub use self::challenge::Challenge;
 pub(crate) use self::heads::{log_request, log_response, log_token_response, secrets_of};
-pub(crate) use self::transport::CONNECT_BOUND;
+pub(crate) use self::transport::{CONNECT_BOUND, server_time};
 pub use self::transport::{ClientOptions, NoCertificate, client_for, retry_after};

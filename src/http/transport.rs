@@ -68,8 +68,13 @@ fn parse_retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     }
     let at = date(text)?;
     // By the server's own clock where it tells it (RFC 9110 section 6.6.1): the local one may be a day off.
-    let now = headers.get(DATE).and_then(|value| date(value.to_str().ok()?)).unwrap_or(now);
+    let now = server_time(headers).unwrap_or(now);
     Some(Duration::try_from(at.duration_since(now)).unwrap_or_default())
+}
+
+/// Returns what time it is by the server's clock, in whole seconds, where it tells it (RFC 9110 section 6.6.1).
+pub(crate) fn server_time(headers: &HeaderMap) -> Option<Timestamp> {
+    date(headers.get(DATE)?.to_str().ok()?)
 }
 
 fn date(text: &str) -> Option<Timestamp> {

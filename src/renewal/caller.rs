@@ -12,7 +12,7 @@ use super::answer::Answer;
 use super::fault::RenewalFault;
 use super::tries::TRY_BOUND;
 use crate::gate::Clock;
-use crate::http::{log_request, log_token_response};
+use crate::http::{log_request, log_token_response, server_time};
 
 /// Makes calls.
 #[derive(Clone)]
@@ -32,10 +32,12 @@ impl Caller {
         Answer::read(response, self.now()).await
     }
 
-    /// Finds out whether anything answers at `url`. Any answer will do: only silence is a fault.
-    pub(super) async fn reach(&self, url: &Url) -> Result<(), RenewalFault> {
+    /// Finds out whether anything answers at `url`, and returns what time it is there, if it tells. Any answer will do:
+    /// only silence is a fault.
+    pub(super) async fn reach(&self, url: &Url) -> Result<Option<Timestamp>, RenewalFault> {
         let request = self.client.head(url.clone()).timeout(TRY_BOUND);
-        request.send().await.map(drop).map_err(|cause| RenewalFault::of_transport(url, cause))
+        let answer = request.send().await.map_err(|cause| RenewalFault::of_transport(url, cause))?;
+        Ok(server_time(answer.headers()))
     }
 
     pub(super) fn now(&self) -> Timestamp {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use jiff::Timestamp;
 use reqwest::{Client, StatusCode};
 use secrecy::zeroize::Zeroizing;
 use serde::{Deserialize, Serialize};
@@ -96,8 +97,9 @@ impl JsonApi {
         server.join("logout")
     }
 
-    /// Finds out whether anything answers at `server`. Any answer will do: only silence is a fault.
-    pub async fn reach(&self, server: &ServerUrl) -> Result<(), RenewalFault> {
+    /// Finds out whether anything answers at `server`, and returns what time it is there, if it tells. Any answer will do:
+    /// only silence is a fault.
+    pub async fn reach(&self, server: &ServerUrl) -> Result<Option<Timestamp>, RenewalFault> {
         self.caller.reach(server.url()).await
     }
 

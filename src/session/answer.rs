@@ -9,6 +9,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::error::{SendError, network_error};
 use super::{FinalRefusal, SILENCE_BOUND};
+use crate::http::Challenge;
 use crate::token::{Generation, TokenSet};
 
 /// How much of a refused answer is read beside the refresh. Nearly all are read whole in that, so their connections are
@@ -26,6 +27,8 @@ pub struct Answer {
     pub generation: Generation,
     /// Why a refusal was not followed by a(nother) refresh, if it is one.
     pub refusal: Option<FinalRefusal>,
+    /// What the server says of the token, if it refused it.
+    pub challenge: Option<Challenge>,
     /// What has been read of the body.
     read_ahead: VecDeque<Result<Bytes, SendError>>,
     /// When the request's time is over, and how long that was in all; the body is part of it.
@@ -39,9 +42,14 @@ impl Answer {
             retried: false,
             generation: tokens.generation,
             refusal: None,
+            challenge: None,
             read_ahead: VecDeque::new(),
             deadline: None,
         }
+    }
+
+    pub(super) fn lacks_scope(&self) -> bool {
+        self.challenge.as_ref().is_some_and(Challenge::is_insufficient_scope)
     }
 
     /// Returns the next piece of the body, or `None` at its end.

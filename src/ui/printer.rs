@@ -67,7 +67,12 @@ impl Printer {
 
     /// Writes data to standard output.
     pub(crate) async fn data(&self, text: &str) -> Result<(), OutputError> {
-        Output::stdout().write(text.as_bytes()).await
+        self.bytes(text.as_bytes()).await
+    }
+
+    /// Writes data that may be no text to standard output.
+    pub(crate) async fn bytes(&self, bytes: &[u8]) -> Result<(), OutputError> {
+        Output::stdout().write(bytes).await
     }
 
     /// Says what was done.
@@ -97,8 +102,14 @@ impl Printer {
 
     /// Says that the final answer was none to be glad of; its body has been printed.
     pub(crate) fn failed_answer(&self, told: &str, hint: Option<&str>) {
+        self.refused_answer(told, None, hint);
+    }
+
+    /// The same of an answer that refused the token, with the server's own words.
+    pub(crate) fn refused_answer(&self, told: &str, words: Option<&str>, hint: Option<&str>) {
         if !self.quiet {
-            self.error(told, &[], hint);
+            let causes: Vec<_> = words.map(str::to_owned).into_iter().collect();
+            self.error(told, &causes, hint);
         }
     }
 

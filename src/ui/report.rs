@@ -56,6 +56,20 @@ pub(crate) fn no_runtime(error: &io::Error) -> Exit {
     Exit::Other
 }
 
+/// What is said of an error in one line, and what to do.
+pub(crate) struct Told {
+    pub(crate) what: String,
+    pub(crate) hint: Option<String>,
+    /// How a command ends because of it.
+    pub(crate) exit: Exit,
+}
+
+/// Returns what would be said of `error` if a command failed with it.
+pub(crate) fn told(printer: &Printer, error: &anyhow::Error) -> Told {
+    let Verdict { exit, hint } = judge(error, printer.login_command());
+    Told { what: in_one_line(error), hint, exit }
+}
+
 /// Returns `error` and its causes in one line, for warnings.
 pub(crate) fn in_one_line(error: &anyhow::Error) -> String {
     messages(error).join(": ")

@@ -17,7 +17,6 @@ pub(crate) fn text(summary: &Summary) -> String {
         rows.push(("statuses", statuses.join(", ")));
     }
     for (reason, count) in &summary.errors {
-        let reason: String = reason.chars().filter(|character| !character.is_control()).collect();
         rows.push(("no answer", format!("{count} × {reason}")));
     }
     let Latencies { p50, p90, p99, max, .. } = summary.latency_ms;
@@ -32,13 +31,32 @@ pub(crate) fn text(summary: &Summary) -> String {
 
 /// Returns rows of a name and a value, one a line, the values under each other.
 pub(crate) fn aligned(rows: &[(&str, String)]) -> String {
-    let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    let width = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
     let mut text = String::new();
     for (name, value) in rows {
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "{name:<width$}  {value}");
+        let _ = writeln!(text, "{:<width$}  {}", printable(name), printable(value));
     }
     text
+}
+
+/// Returns rows of columns, each as wide as its widest cell.
+pub(crate) fn columns<const N: usize>(rows: &[[String; N]]) -> String {
+    let rows: Vec<_> = rows.iter().map(|row| row.each_ref().map(|cell| printable(cell))).collect();
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: [usize; N] = std::array::from_fn(width);
+    let mut text = String::new();
+    for row in &rows {
+        let cells: Vec<_> = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        text.push_str(cells.join("  ").trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+/// Names and texts may come from a server; a terminal must not obey what is in them.
+fn printable(text: &str) -> String {
+    text.chars().filter(|character| !character.is_control()).collect()
 }
 
 /// Returns when something ends, and how far that is from `now`.
@@ -53,7 +71,7 @@ pub(crate) fn until(end: Option<Timestamp>, now: Timestamp) -> String {
 }
 
 /// Returns the two largest units of `duration`: nobody needs the seconds of a week.
-fn rough(duration: SignedDuration) -> String {
+pub(crate) fn rough(duration: SignedDuration) -> String {
     let seconds = duration.as_secs();
     match seconds {
         86_400.. => format!("{} d {} h", seconds / 86_400, seconds % 86_400 / 3_600),
@@ -66,6 +84,13 @@ fn rough(duration: SignedDuration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn cells_stand_under_each_other_and_command_no_terminal() {
+        let rows = [["* default", "\u{1b}[31mhttp://h"], ["  ä", "-"]].map(|row| row.map(str::to_owned));
+        assert_eq!(columns(&rows), "* default  [31mhttp://h\n  ä        -\n");
+        assert_eq!(aligned(&[("a", "x\u{7}".into()), ("bcd", "y".into())]), "a    x\nbcd  y\n");
+    }
 
     #[test]
     fn times_are_told_in_the_units_that_matter() {

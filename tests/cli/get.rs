@@ -87,6 +87,7 @@ fn a_missing_scope_is_never_refreshed() {
     let get = get.finish().expect(4);
     assert_snapshot!(get.stderr, @"
     error: GET /admin: 403 Forbidden
+      caused by: the server says: insufficient_scope: it asks for scope `admin`
     hint: the server says that the token lacks a scope
     ");
 }

@@ -4,18 +4,42 @@ use insta::assert_snapshot;
 
 use crate::support::{Cli, NOBODY};
 
-const COMMANDS: [&str; 7] = ["login", "logout", "status", "token", "refresh", "get", "burst"];
+/// Returns the names of all commands, as `--help` lists them.
+pub(crate) fn commands(cli: &Cli) -> Vec<String> {
+    let help = cli.run(&["--help"]).expect(0).silent();
+    let (_, list) = help.text().split_once("Commands:\n").expect("a list of commands");
+    // A line that begins further in goes on with the one above.
+    let lines = list.lines().take_while(|line| !line.is_empty()).filter(|line| !line.starts_with("   "));
+    let names = lines.filter_map(|line| line.split_whitespace().next());
+    names.filter(|name| *name != "help").map(str::to_owned).collect()
+}
 
 #[test]
-fn every_command_has_help_on_stdout() {
+fn every_command_has_help_on_stdout_with_an_example_that_is_one() {
     let cli = Cli::new(NOBODY);
-    for command in COMMANDS {
-        let help = cli.run(&[command, "--help"]).expect(0).silent();
+    let commands = commands(&cli);
+    assert!(commands.len() >= 11, "{commands:?}");
+    for command in commands {
+        let help = cli.run(&[&command, "--help"]).expect(0).silent();
         assert!(help.text().contains(&format!("Usage: authcli {command}")), "{}", help.text());
+        let (_, examples) = help.text().split_once("\nExamples:\n").unwrap_or_else(|| panic!("{}", help.text()));
+        assert!(examples.contains(&format!("authcli {command}")), "{examples}");
+        assert!(cli.run(&["help", &command]).expect(0).text() == help.text());
     }
-    let help = cli.run(&["--help"]).expect(0).silent();
-    for command in COMMANDS {
-        assert!(help.text().contains(&format!("\n  {command} ")), "{command} in {}", help.text());
+}
+
+#[test]
+fn help_fits_the_terminal_that_it_is_shown_on() {
+    for columns in [40, 80, 200] {
+        let cli = Cli::new(NOBODY).with("COLUMNS", &columns.to_string());
+        for arguments in [["--help"].as_slice(), &["burst", "--help"], &["profile", "set", "--help"]] {
+            let help = cli.run(arguments).expect(0);
+            // Examples are not cut: they are there to be copied.
+            let (options, _) = help.text().split_once("\nExamples:").unwrap();
+            let (_, options) = options.split_once("\nOptions:").unwrap_or(("", options));
+            let longest = options.lines().map(|line| line.chars().count()).max().unwrap();
+            assert!(longest <= columns.clamp(60, 100), "{longest} of {columns}: {options}");
+        }
     }
 }
 

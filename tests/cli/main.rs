@@ -9,6 +9,7 @@
 mod bad_input;
 mod burst;
 mod connections;
+mod doctor;
 mod get;
 mod help;
 mod interrupted;
@@ -16,16 +17,24 @@ mod login;
 mod origin;
 mod peers;
 mod processes;
+mod profile;
 mod redaction;
 mod refusals;
 mod session;
 #[path = "../support/mod.rs"]
 mod support;
+mod why;
 
+#[cfg(unix)]
+mod cookbook;
 #[cfg(unix)]
 mod faults;
 #[cfg(unix)]
 mod kills;
+#[cfg(unix)]
+mod pipelines;
+#[cfg(unix)]
+mod shell;
 #[cfg(unix)]
 mod signals;
 #[cfg(unix)]
@@ -35,5 +44,7 @@ mod store;
 mod disk;
 #[cfg(target_os = "linux")]
 mod keyring;
+#[cfg(target_os = "linux")]
+mod readme;
 #[cfg(target_os = "linux")]
 mod terminal;

@@ -143,7 +143,7 @@ fn clear_text_to_another_machine_is_refused() {
     let refused = login("http://192.0.2.1:3000").expect(2).without_stdout();
     assert_snapshot!(cli.settled(&refused.stderr), @"
     error: http://192.0.2.1:3000 would carry tokens in clear text over the network
-    hint: use https; where the network is yours, set `allow_http = true` under `[profiles.default]` in [config]/config.toml
+    hint: use https; where the network is yours, run `authcli profile set allow_http true --profile default`
     ");
     for server in [
         "http://user:canary@127.0.0.1:3000",

@@ -54,14 +54,52 @@ impl Watched {
 }
 
 const LOGIN: [&str; 5] = ["login", "-u", "admin", "--password-stdin", "-vv"];
-const COMMANDS: [&[&str]; 6] = [
+/// All ways to run a command in a session that print no token by design. Every command has its line: see
+/// `every_command_is_watched`.
+const COMMANDS: &[&[&str]] = &[
     &["status"],
     &["status", "--json"],
+    &["status", "--claims"],
+    &["status", "--claims", "--json"],
     &["refresh"],
     &["get", "/x"],
     &["burst", "-n", "3"],
     &["burst", "-n", "3", "--json"],
+    &["profile", "list"],
+    &["profile", "list", "--json"],
+    &["profile", "show"],
+    &["profile", "show", "--json"],
+    &["profile", "set", "allow_http", "true"],
+    &["profile", "use", "default"],
+    &["doctor"],
+    &["doctor", "--json"],
+    &["completions", "bash"],
+    &["man"],
+    &["man", "login"],
 ];
+/// Commands that have tests of their own below: they begin or end the session, or print a token.
+const WATCHED_BELOW: &[&str] = &["login", "logout", "token"];
+
+#[test]
+fn every_command_is_watched() {
+    let known =
+        |command: &str| WATCHED_BELOW.contains(&command) || COMMANDS.iter().any(|arguments| arguments[0] == command);
+    let missing: Vec<_> =
+        super::help::commands(&Cli::new(crate::support::NOBODY)).into_iter().filter(|name| !known(name)).collect();
+    assert!(missing.is_empty(), "a new command needs its line in COMMANDS: {missing:?}");
+}
+
+#[test]
+fn a_session_that_is_removed_with_its_profile_shows_no_secret() {
+    let watched = Watched::start(900.0);
+    for refused in [["profile", "set", "store", "keyring"].as_slice(), &["profile", "remove", "default"]] {
+        watched.check(refused, &Answer::new(500, ""), &Answer::new(204, "")).expect(2);
+    }
+    let removed =
+        watched.check(&["profile", "remove", "default", "--logout"], &Answer::new(500, ""), &Answer::new(204, ""));
+    removed.expect(0);
+    assert!(!watched.cli.everything().contains(CANARY));
+}
 
 #[track_caller]
 fn clean(output: &Output) {

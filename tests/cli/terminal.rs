@@ -214,3 +214,44 @@ fn at_a_terminal_a_keyring_that_waits_for_its_password_is_waited_for() {
     terminal.wait_for("ended with 8");
     keyring.thaw();
 }
+
+#[test]
+fn ctrl_c_in_a_burst_leaves_a_clean_terminal_and_the_exit_code() {
+    let endpoint = Endpoint::start();
+    let cli = Cli::new(&endpoint.url);
+    cli.login_at(&endpoint, "access-1", "refresh-1", 900.0);
+    let mut terminal = Terminal::run(&cli, "$AUTHCLI burst -n 2");
+    endpoint.expect("GET", "/protected").reply(Answer::new(200, ""));
+    let hanging = endpoint.expect("GET", "/protected");
+    terminal.wait_for("1/2 ");
+    terminal.type_in("\u{3}");
+    terminal.wait_for("ended with 130");
+    terminal.wait_for(" echok");
+    hanging.hang_up();
+    // Neither the cursor nor the echo is left hidden.
+    assert_eq!(terminal.seen.matches("\u{1b}[?25l").count(), terminal.seen.matches("\u{1b}[?25h").count());
+    assert!(!terminal.seen.contains(" -echo "), "{:?}", terminal.seen);
+}
+
+#[test]
+fn colours_are_shown_at_a_terminal_and_neither_with_no_color_nor_on_a_dumb_one() {
+    let cli = Cli::new(NOBODY);
+    for (environment, coloured) in [("", true), ("NO_COLOR=1 ", false), ("TERM=dumb ", false)] {
+        for command in ["status", "status --jsno", "--help"] {
+            let mut terminal = Terminal::run(&cli, &format!("{environment}$AUTHCLI {command}"));
+            terminal.wait_for("ended with ");
+            let said = terminal.seen.split("ended with").next().unwrap();
+            assert_eq!(said.contains("\u{1b}["), coloured, "{environment}{command}: {said:?}");
+        }
+    }
+}
+
+#[test]
+fn a_narrow_terminal_gets_help_that_fits() {
+    let cli = Cli::new(NOBODY);
+    let mut terminal = Terminal::run(&cli, "stty rows 24 cols 50; $AUTHCLI doctor --help");
+    terminal.wait_for("ended with 0");
+    let options = terminal.seen.split("Examples:").next().unwrap();
+    let longest = options.lines().map(|line| line.trim_end().chars().count()).max().unwrap();
+    assert!(longest <= 50, "{longest}: {options}");
+}
