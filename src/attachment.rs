@@ -13,8 +13,8 @@ use crate::token::Secret;
 pub struct Attachment {
     /// The header that carries the token.
     pub header: HeaderName,
-    /// What stands before the token there, a space apart.
-    pub scheme: Option<String>,
+    /// What stands before the token there.
+    pub prefix: String,
     /// The statuses that say that the token is not good (any more).
     pub refused_by: Vec<StatusCode>,
 }
@@ -23,7 +23,7 @@ impl Default for Attachment {
     fn default() -> Self {
         Self {
             header: AUTHORIZATION,
-            scheme: Some("Bearer".into()),
+            prefix: "Bearer ".into(),
             refused_by: vec![StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN],
         }
     }
@@ -37,10 +37,14 @@ impl Attachment {
         Ok(value)
     }
 
+    /// Returns the header's name as people write it.
+    pub fn header_name(&self) -> &str {
+        if self.header == AUTHORIZATION { "Authorization" } else { self.header.as_str() }
+    }
+
     /// Returns the header as one line, token and all: for a reader that was asked for it.
     pub fn line(&self, token: &Secret) -> String {
-        let name = if self.header == AUTHORIZATION { "Authorization" } else { self.header.as_str() };
-        format!("{name}: {}", self.text(token))
+        format!("{}: {}", self.header_name(), self.text(token))
     }
 
     /// Returns whether an answer of this status refuses the token.
@@ -49,9 +53,6 @@ impl Attachment {
     }
 
     fn text(&self, token: &Secret) -> String {
-        match &self.scheme {
-            Some(scheme) => format!("{scheme} {}", token.expose()),
-            None => token.expose().to_owned(),
-        }
+        format!("{}{}", self.prefix, token.expose())
     }
 }

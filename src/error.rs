@@ -36,6 +36,14 @@ pub enum TokenError {
         at_its_end: bool,
     },
 
+    /// The refresh token is good only from later on (it says so: `nbf`), so nobody was asked. Nothing is lost: use the access
+    /// token while it lives, and try again then.
+    #[error("the refresh token is not good yet, for another {} s", wait.as_secs().max(1))]
+    NotYetRenewable {
+        /// For how long not.
+        wait: Duration,
+    },
+
     /// Somebody logged in as someone else, or logged out, while this program ran. Its tokens are no longer this
     /// program's to use: start it again.
     #[error("account changed: another login replaced the session that this program was using")]
@@ -116,6 +124,7 @@ impl TokenError {
         matches!(
             self,
             Self::NotRenewable { .. }
+                | Self::NotYetRenewable { .. }
                 | Self::Unavailable { .. }
                 | Self::Misconfigured { .. }
                 | Self::Store(_)

@@ -129,6 +129,7 @@ impl Session {
                 answer.refusal = match *error {
                     TokenError::RefusalStands => Some(FinalRefusal::FreshToken),
                     TokenError::NotRenewable { at_its_end: false } => Some(FinalRefusal::NotRenewable),
+                    TokenError::NotYetRenewable { .. } => Some(FinalRefusal::NotYetRenewable),
                     _ => return Err(error.into()),
                 };
                 return Ok(answer);
@@ -164,7 +165,9 @@ impl Session {
         }
         match self.gate.current().await {
             // At its end by the local clock, which may be wrong; the server knows.
-            Err(error) if matches!(*error, TokenError::NotRenewable { .. }) => Ok(self.gate.snapshot()),
+            Err(error) if matches!(*error, TokenError::NotRenewable { .. } | TokenError::NotYetRenewable { .. }) => {
+                Ok(self.gate.snapshot())
+            }
             obtained => obtained,
         }
     }

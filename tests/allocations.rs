@@ -14,7 +14,7 @@ use authcli::error::TokenError;
 use authcli::expiry::Lifetime;
 use authcli::gate::{Clock, RefreshGate, Work};
 use authcli::http::{ClientOptions, ServerUrl, client_for};
-use authcli::renewal::JsonApi;
+use authcli::renewal::{ApiShape, JsonApi};
 use authcli::store::StoreKind;
 use authcli::token::{IssuedTokens, Secret, TokenSet};
 use futures_util::FutureExt as _;
@@ -65,7 +65,7 @@ fn logged_in(access_lifetime: Lifetime, work: Work) -> (TempDir, RefreshGate) {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let session = NewSession {
         server: server.url().clone(),
-        refresh_endpoint: JsonApi::refresh_endpoint(&server).expect("a URL"),
+        refresh_endpoint: server.join("refresh").expect("a URL"),
         revocation_endpoint: None,
         account: None,
         issued: IssuedTokens {
@@ -84,6 +84,6 @@ fn logged_in(access_lifetime: Lifetime, work: Work) -> (TempDir, RefreshGate) {
         credential.load().await.expect("it is loaded").expect("it is there")
     });
     let client = client_for(&server, &ClientOptions::default()).expect("a client");
-    let renewal = Arc::new(JsonApi::new(client, Arc::clone(&clock)));
+    let renewal = Arc::new(JsonApi::new(ApiShape::default(), client, Arc::clone(&clock)));
     (directory, RefreshGate::new(tokens, credential.ports(renewal, clock), work))
 }

@@ -12,10 +12,10 @@ use authcli::error::{StoreError, TokenError};
 use authcli::gate::{Clock, Ending, RefreshGate, Work};
 use authcli::http::{ClientOptions, ServerUrl, client_for};
 use authcli::profile::{Configuration, Profile, ProfileError, check_name};
-use authcli::renewal::Provider;
+use authcli::renewal::{ApiShape, JsonApi, Provider};
 use authcli::store::StoreKind;
 use authcli::token::TokenSet;
-use authcli::{Attachment, Credential, Session};
+use authcli::{Credential, Session};
 use reqwest::Client;
 use tokio::time::{Instant, sleep};
 
@@ -237,25 +237,51 @@ impl Context {
         let server = self.allowed(server)?;
         let client = self.client_for(&server)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let renewal = Arc::new(self.provider(&stored.tokens, Some((&server, &client)))?);
+        let known = Some((&server, &client));
+        let renewal = Arc::new(self.provider(&self.profile_name, &stored.tokens, known)?);
         let gate = RefreshGate::new(stored.tokens, stored.credential.ports(renewal, clock), work);
         self.gates.push(gate.clone());
-        Ok(Session::new(gate, client, server, Attachment::default()))
+        let attachment = self.shape_of(&self.profile_name).attachment();
+        Ok(Session::new(gate, client, server, attachment))
     }
 
-    /// Returns what renews and revokes the session of `tokens`. `known` is a client that there is already, and its server.
-    pub(crate) fn provider(&self, tokens: &TokenSet, known: Option<(&ServerUrl, &Client)>) -> anyhow::Result<Provider> {
+    /// Returns the JSON API to log in to with a password, and the server that its login is on, where `server` is the API.
+    pub(crate) fn json_api(&self, server: &ServerUrl) -> anyhow::Result<(JsonApi, ServerUrl)> {
+        let shape = self.shape_of(&self.profile_name);
+        let host = match &shape.server {
+            Some(own) => ServerUrl::parse(own)
+                .map_err(|cause| ProfileError::Address { profile: self.profile_name.clone(), cause })?,
+            None => server.clone(),
+        };
+        let host = self.allowed(host)?;
+        let client = self.client_for(&host)?;
+        Ok((JsonApi::new(shape, client, Arc::new(SystemClock)), host))
+    }
+
+    /// Returns what profile `name` says of its JSON API.
+    fn shape_of(&self, name: &str) -> ApiShape {
+        self.configuration.profile(name).and_then(|profile| profile.api.clone()).unwrap_or_default()
+    }
+
+    /// Returns what renews and revokes the session of `tokens`, which are those of profile `name`. `known` is a client that
+    /// there is already, and its server.
+    pub(crate) fn provider(
+        &self,
+        name: &str,
+        tokens: &TokenSet,
+        known: Option<(&ServerUrl, &Client)>,
+    ) -> anyhow::Result<Provider> {
         let host = ServerUrl::of_endpoint(&tokens.refresh_endpoint)?;
         let client = match known {
             Some((server, client)) if server.origin() == host.origin() => client.clone(),
             _ => self.client_for(&host)?,
         };
-        Ok(Provider::of(tokens, client, Arc::new(SystemClock)))
+        Ok(Provider::of(tokens, &self.shape_of(name), client, Arc::new(SystemClock)))
     }
 
-    /// Revokes the session of `tokens`, which is over here. `Ok(false)`: it cannot be revoked.
-    pub(crate) async fn revoke(&self, tokens: &TokenSet) -> anyhow::Result<bool> {
-        Ok(self.provider(tokens, None)?.revoke(tokens.into()).await?)
+    /// Revokes the session of `tokens`, which were those of profile `name`. `Ok(false)`: it cannot be revoked.
+    pub(crate) async fn revoke(&self, name: &str, tokens: &TokenSet) -> anyhow::Result<bool> {
+        Ok(self.provider(name, tokens, None)?.revoke(tokens.into()).await?)
     }
 
     /// Waits for refreshes that are under way.

@@ -1,7 +1,6 @@
 //! `authcli login`.
 
 use std::io::{BufRead as _, IsTerminal as _, Read as _};
-use std::sync::Arc;
 
 use anyhow::Context as _;
 use authcli::clock::SystemClock;
@@ -10,7 +9,7 @@ use authcli::error::StoreError;
 use authcli::gate::Clock as _;
 use authcli::http::ServerUrl;
 use authcli::profile::{LoginNote, check_name};
-use authcli::renewal::{JsonApi, Revocation};
+use authcli::renewal::{LoggedIn, Revocation};
 use authcli::store::StoreKind;
 use authcli::token::{Secret, TokenSet};
 
@@ -38,25 +37,25 @@ pub(crate) async fn run(context: &Context, username: Option<String>, password_st
         return Err(missing_input(username.is_none()).into());
     }
     check_store(context, kind).await?;
-    let client = context.client_for(&server)?;
-    let api = JsonApi::new(client, Arc::new(SystemClock));
-    api.reach(&server).await.map_err(|fault| NoServer { server: server.to_string(), fault })?;
+    let (api, host) = context.json_api(&server)?;
+    let (refresh_endpoint, revocation_endpoint) = (api.refresh_endpoint(&host)?, api.revocation_endpoint(&host)?);
+    api.reach(&host).await.map_err(|fault| NoServer { server: host.to_string(), fault })?;
 
     let username = match username {
         Some(username) => username,
-        None => prompt::line(&format!("Username for {server}: ")).await?,
+        None => prompt::line(&format!("Username for {host}: ")).await?,
     };
     let password = if password_stdin {
         // On a thread of its own: a pipe that stays open must not keep a signal from being noticed.
         tokio::task::spawn_blocking(password_from_stdin).await??
     } else {
-        prompt::password(&format!("Password for {username} at {server}: ")).await?
+        prompt::password(&format!("Password for {username} at {host}: ")).await?
     };
-    let issued = api.login(&server, &username, &password).await?;
+    let LoggedIn { issued, missed } = api.login(&host, &username, &password).await?;
     let new = NewSession {
         server: server.url().clone(),
-        refresh_endpoint: JsonApi::refresh_endpoint(&server)?,
-        revocation_endpoint: Some(JsonApi::revocation_endpoint(&server)?),
+        refresh_endpoint,
+        revocation_endpoint,
         account: Some(username.clone()),
         issued,
         received_at: SystemClock.now(),
@@ -77,10 +76,13 @@ pub(crate) async fn run(context: &Context, username: Option<String>, password_st
             return Err(error);
         }
     };
+    for what in missed {
+        context.printer.warn(&format!("the answer to the login has {what}"));
+    }
     context.printer.note(&format!("Logged in to {server} as {username}; tokens are in the {kind} store"));
     for before in before {
         // It is already forgotten here, so a failure is only worth a warning.
-        if let Err(error) = context.revoke(&before).await {
+        if let Err(error) = context.revoke(&context.profile_name, &before).await {
             let why = report::in_one_line(&error);
             context.printer.warn(&format!("the session before could not be revoked: {why}"));
         }

@@ -80,7 +80,7 @@ pub(crate) async fn of(context: &Context, name: &str, profile: &Profile) -> anyh
 async fn end(context: &Context, name: &str, credential: &Credential, tokens: &TokenSet) -> anyhow::Result<()> {
     let server = ServerUrl::from_stored(&tokens.server)
         .map_err(|cause| ProfileError::Address { profile: name.to_owned(), cause })?;
-    let revoked = context.revoke(tokens).await;
+    let revoked = context.revoke(name, tokens).await;
     credential.lock().await?.forget(tokens, SystemClock.now()).await?;
     match revoked {
         Ok(true) => {}

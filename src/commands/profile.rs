@@ -197,6 +197,10 @@ fn as_json(value: &toml_edit::Value) -> Value {
         Toml::Integer(number) => (*number.value()).into(),
         Toml::Boolean(flag) => (*flag.value()).into(),
         Toml::Array(items) => items.iter().map(as_json).collect(),
+        // Constants of an API; their values are hidden by now.
+        Toml::InlineTable(table) => {
+            Value::Object(table.iter().map(|(name, value)| (name.to_owned(), as_json(value))).collect())
+        }
         // No setting has another form.
         other => other.to_string().trim().into(),
     }

@@ -1,10 +1,10 @@
 //! From typed options to a request.
 
-use authcli::Session;
 use authcli::http::Challenge;
 use authcli::session::{Answer, FinalRefusal, Request};
+use authcli::{Attachment, Session};
 use reqwest::Method;
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::cli::RequestArgs;
 use crate::outcome::Usage;
@@ -12,10 +12,14 @@ use crate::outcome::Usage;
 /// Returns the request that `args` describe.
 pub(crate) fn request(session: &Session, method: Method, path: &str, args: &RequestArgs) -> anyhow::Result<Request> {
     let url = session.server().join(path)?;
-    Ok(Request { headers: headers(&args.headers)?, timeout: args.timeout, ..Request::new(method, url) })
+    Ok(Request {
+        headers: headers(&args.headers, session.attachment())?,
+        timeout: args.timeout,
+        ..Request::new(method, url)
+    })
 }
 
-fn headers(lines: &[String]) -> Result<HeaderMap, Usage> {
+fn headers(lines: &[String], attachment: &Attachment) -> Result<HeaderMap, Usage> {
     let mut headers = HeaderMap::with_capacity(lines.len());
     for line in lines {
         // Only the name is ever repeated in a message: the value may be a secret.
@@ -24,9 +28,9 @@ fn headers(lines: &[String]) -> Result<HeaderMap, Usage> {
         };
         let name = HeaderName::try_from(name.trim())
             .map_err(|_| Usage::new("a header's name holds characters that no header name may hold"))?;
-        if name == AUTHORIZATION {
+        if name == attachment.header {
             return Err(Usage::with_hint(
-                "`Authorization` is set by authcli",
+                format!("`{}` is set by authcli", attachment.header_name()),
                 "to call an API with a header of your own, use another program",
             ));
         }
@@ -43,6 +47,7 @@ pub(crate) fn hint(refusal: FinalRefusal) -> &'static str {
     match refusal {
         FinalRefusal::FreshToken => "refused with a token refreshed just now; the account may lack the right",
         FinalRefusal::NotRenewable => "the server gave no refresh token; if the token was revoked, only a login helps",
+        FinalRefusal::NotYetRenewable => "the refresh token is not good yet, so no newer token could be tried",
         FinalRefusal::InsufficientScope => "the server says that the token lacks a scope",
         FinalRefusal::BodySpent => {
             "the token was replaced since, but a body that long is kept nowhere to be sent again; run the command once more"
@@ -71,7 +76,10 @@ mod tests {
 
     #[test]
     fn headers_are_read_as_people_type_them() {
-        let read = headers(&["Accept:application/json".into(), "X-Empty:".into(), "X-A: 1".into(), "x-a: 2:3".into()]);
+        let read = headers(
+            &["Accept:application/json".into(), "X-Empty:".into(), "X-A: 1".into(), "x-a: 2:3".into()],
+            &Attachment::default(),
+        );
         let read = read.unwrap();
         assert_eq!(read["accept"], "application/json");
         assert_eq!(read["x-empty"], "");
@@ -81,7 +89,7 @@ mod tests {
     #[test]
     fn bad_headers_are_refused_without_showing_their_value() {
         for line in ["canary", "Bad Name: canary", ": canary", "X: can\nary", "authorization: Bearer canary"] {
-            let message = headers(&[line.into()]).unwrap_err().to_string();
+            let message = headers(&[line.into()], &Attachment::default()).unwrap_err().to_string();
             assert!(!message.contains("canary"), "{message}");
         }
     }

@@ -115,6 +115,11 @@ pub enum RenewalError {
     },
     /// There is no refresh token to redeem. That is no refusal: nobody was asked, and the access token may live on.
     NothingToRedeem,
+    /// The refresh token is not good yet, and a server may end the session of whoever redeems it before. Nobody was asked.
+    NotYet {
+        /// For how long not.
+        wait: Duration,
+    },
     /// Not now: the session stands.
     Transient {
         /// What happened.

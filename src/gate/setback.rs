@@ -19,7 +19,7 @@ pub(super) fn leaves_doubt(error: &RenewalError) -> bool {
         RenewalError::SessionEnded { unanswered, .. }
         | RenewalError::Transient { unanswered, .. }
         | RenewalError::Misconfigured { unanswered, .. } => *unanswered,
-        RenewalError::NothingToRedeem => false,
+        RenewalError::NothingToRedeem | RenewalError::NotYet { .. } => false,
     }
 }
 
@@ -37,6 +37,10 @@ pub(super) async fn refused_or_failed(
             tell_others(ports, &held, &stamp).await;
             let at_its_end = expiry::refusal_means_expiry(from.received_at, from.access_lifetime, now);
             return Flown::failed(TokenError::NotRenewable { at_its_end });
+        }
+        RenewalError::NotYet { wait } => {
+            tell_others(ports, &held, &stamp).await;
+            return Flown::failed(TokenError::NotYetRenewable { wait });
         }
         RenewalError::SessionEnded { reason, .. } => return ended(ports, held, from, stamp, reason, now).await,
         RenewalError::Transient { cause, retry_after, .. } => (cause.to_string(), retry_after, Ok(cause)),

@@ -1,6 +1,7 @@
 //! `config.toml`: read and checked as a whole, and changed under its lock.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -10,13 +11,14 @@ use std::time::Duration;
 use serde::Deserialize;
 use toml_edit::{Document, DocumentMut, Item, Table, TableLike, Value, value};
 
-use super::settings::{self, SETTINGS, Setting, printable};
-use super::{Profile, ProfileError, check_name};
+use super::settings::{self, Form, Setting, printable};
+use super::{Profile, ProfileError, SETTINGS, check_name};
 use crate::credential::Credential;
 use crate::error::StoreError;
 use crate::http::ServerUrl;
 use crate::lock::LockFile;
 use crate::private_fs::{self, CALL_BOUND, Durability};
+use crate::renewal::ApiShape;
 use crate::store::StoreKind;
 use crate::worker::Worker;
 
@@ -30,7 +32,7 @@ const CHOSEN_KEY: &str = "default_profile";
 const PROFILES_KEY: &str = "profiles";
 
 /// The configuration as it stands in its directory.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Configuration {
     directory: PathBuf,
     file: File,
@@ -66,6 +68,13 @@ struct File {
 pub struct Edit<'a> {
     before: &'a File,
     document: DocumentMut,
+}
+
+impl fmt::Debug for Configuration {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The text may hold constants of an API, which may be secrets.
+        formatter.debug_struct("Configuration").field("directory", &self.directory).finish_non_exhaustive()
+    }
 }
 
 impl Configuration {
@@ -112,7 +121,7 @@ impl Configuration {
         let profile = document
             .as_ref()
             .and_then(|document| document.get(PROFILES_KEY)?.as_table_like()?.get(name)?.as_table_like());
-        let said = |setting: &Setting| setting.of(profile?).cloned();
+        let said = |setting: &Setting| setting.of(profile?);
         SETTINGS.iter().map(|setting| (setting, said(setting))).collect()
     }
 
@@ -283,6 +292,12 @@ fn read(path: &Path, text: &str) -> Result<File, ProfileError> {
     debug_assert!(file.version.is_none_or(|version| version <= VERSION));
     let mut owners = BTreeMap::new();
     for (name, profile) in &file.profiles {
+        let api = profile.api.as_ref().map_or(Ok(()), ApiShape::check);
+        api.map_err(|error| ProfileError::BadValue {
+            path: path.into(),
+            profile: name.clone(),
+            why: error.to_string(),
+        })?;
         // A copied profile: each login of one would end the session of the other.
         if let Some(owner) = profile.credential.as_ref().and_then(|id| owners.insert(id, name)) {
             let why = format!("its `credential` is that of profile `{owner}`; remove that line");
@@ -357,8 +372,13 @@ fn check_settings(table: &dyn TableLike, prefix: &str) -> Result<(), Mistake> {
         let Ok(setting) = Setting::find(&key) else {
             return Err(Mistake::unknown(table, name, settings::like(&key)));
         };
-        let checked = match item.as_value() {
-            Some(value) => setting.form.check(value),
+        let value = match (&setting.form, item) {
+            // Written as a table of its own, or within one line: both are the same.
+            (Form::Constants { .. }, Item::Table(table)) => Some(Value::from(table.clone().into_inline_table())),
+            _ => item.as_value().cloned(),
+        };
+        let checked = match value {
+            Some(value) => setting.form.check(&value),
             None => Err("must be a value, not a table".into()),
         };
         checked.map_err(|why| Mistake {

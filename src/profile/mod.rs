@@ -1,7 +1,8 @@
 //! Profiles and the configuration file.
 //!
 //! `config.toml` in the configuration directory says, for each profile, what is listed in [`SETTINGS`]: the server, the
-//! store, the credential and what else a person decides. It holds no secret.
+//! store, the credential and what else a person decides. It holds no token; the constants of a JSON API may be secrets, and
+//! are in no message and no `Debug`.
 //!
 //! - The file is people's: what authcli writes keeps their comments and their order, and nothing else in it changes.
 //! - A key that nobody knows, or a value that cannot be meant, is refused with its line, never ignored: a misspelt
@@ -9,6 +10,7 @@
 //! - A file of a newer version is refused, never guessed at and never overwritten.
 
 mod file;
+mod list;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -19,9 +21,11 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 pub use self::file::{Configuration, Edit, LoginNote};
-pub use self::settings::{Form, SETTINGS, Setting, Writer};
+pub use self::list::SETTINGS;
+pub use self::settings::{Form, Setting, Writer};
 use crate::error::{StoreError, TokenError};
 use crate::http::AddressError;
+use crate::renewal::ApiShape;
 use crate::store::StoreKind;
 use crate::token::RandomnessMissing;
 
@@ -44,6 +48,8 @@ pub struct Profile {
     pub allow_http: bool,
     /// A file of the certificate authorities to trust, instead of the system's.
     pub cacert: Option<PathBuf>,
+    /// What its JSON API looks like.
+    pub api: Option<ApiShape>,
 }
 
 /// Why the configuration cannot be used.

@@ -1,10 +1,12 @@
 //! What a profile can say: one list that `config.toml` is checked against, and that `authcli profile` sets, shows and
 //! explains from.
 
-use toml_edit::{Item, TableLike, Value};
+use toml_edit::{InlineTable, Item, TableLike, Value};
 
-use super::{LONGEST_NAME, ProfileError};
-use crate::http::ServerUrl;
+use super::{ProfileError, SETTINGS};
+
+/// What is shown of a value that may be a secret.
+const HIDDEN: &str = "[hidden]";
 
 /// How much two names must have in common for one to be suggested for the other; what clap asks of options.
 const LIKENESS: f64 = 0.7;
@@ -51,48 +53,17 @@ pub enum Form {
     Number(i64, i64),
     /// Several values; typed with commas in between.
     List(&'static Form),
+    /// Any value that JSON has.
+    Constant,
+    /// Values under names of one's own; typed as TOML has them, `{ name = "value" }`. They may be secrets, so none of them
+    /// is ever shown.
+    Constants {
+        /// What may be a name.
+        name: fn(&str) -> Result<(), String>,
+        /// What may stand there.
+        of: &'static Form,
+    },
 }
-
-/// All settings, in the order in which they are shown. A new one needs its entry here and its field in
-/// [`Profile`](super::Profile), and nothing else.
-pub const SETTINGS: &[Setting] = &[
-    Setting {
-        key: "server",
-        about: "address of the API; where `login` logs in",
-        form: Form::Checked(is_server),
-        example: "https://api.example.com/v1",
-        writer: Writer::Person,
-    },
-    Setting { key: "username", about: "who logged in last", form: Form::Text, example: "admin", writer: Writer::Login },
-    Setting {
-        key: "store",
-        about: "where the tokens are kept",
-        form: Form::Choice(&["keyring", "file"]),
-        example: "file",
-        writer: Writer::Person,
-    },
-    Setting {
-        key: "credential",
-        about: "name of the tokens in the store",
-        form: Form::Checked(is_id),
-        example: "Zml4dHVyZS1jcmVkZW50aWFs",
-        writer: Writer::Login,
-    },
-    Setting {
-        key: "allow_http",
-        about: "whether http to another machine is allowed: tokens can be read on the way",
-        form: Form::Flag,
-        example: "true",
-        writer: Writer::Person,
-    },
-    Setting {
-        key: "cacert",
-        about: "PEM file of the certificate authorities to trust, instead of the system's",
-        form: Form::Path,
-        example: "/etc/ssl/certs/company.pem",
-        writer: Writer::Person,
-    },
-];
 
 impl Setting {
     /// Returns the setting called `key`.
@@ -114,10 +85,15 @@ impl Setting {
     }
 
     /// Returns what `profile` says here.
-    pub(super) fn of<'a>(&self, profile: &'a dyn TableLike) -> Option<&'a Value> {
+    pub(super) fn of(&self, profile: &dyn TableLike) -> Option<Value> {
         let (mut tables, name) = self.place();
         let table = tables.try_fold(profile, |table, name| table.get(name)?.as_table_like())?;
-        table.get(name)?.as_value()
+        let item = table.get(name)?;
+        if matches!(self.form, Form::Constants { .. }) {
+            let hidden = |(name, _)| (name, HIDDEN);
+            return Some(item.as_table_like()?.iter().map(hidden).collect::<InlineTable>().into());
+        }
+        item.as_value().cloned()
     }
 
     /// Puts `value` into `profile`, or takes away what stands there.
@@ -170,6 +146,8 @@ impl Form {
             Self::Choice(words) => format!("must be `{}`", words.join("` or `")),
             Self::Number(from, to) => format!("must be a whole number from {from} to {to}"),
             Self::List(of) => format!("must be a list, each of which {}", of.wants()),
+            Self::Constant => "must be text, a number, true or false, or such values in `[…]` or `{…}`; no date".into(),
+            Self::Constants { .. } => "must be a table, such as `{ name = \"value\" }`".into(),
         }
     }
 
@@ -179,7 +157,8 @@ impl Form {
             Self::Flag => text.parse().ok().map(|flag: bool| flag.into()),
             Self::Number(..) => text.parse().ok().map(|number: i64| number.into()),
             Self::List(of) => Some(text.split(',').map(|item| of.read(item.trim())).collect()),
-            Self::Text | Self::Checked(_) | Self::Path | Self::Choice(_) => None,
+            Self::Constants { .. } => text.parse().ok(),
+            Self::Text | Self::Checked(_) | Self::Path | Self::Choice(_) | Self::Constant => None,
         };
         typed.unwrap_or_else(|| text.into())
     }
@@ -192,6 +171,17 @@ impl Form {
             (Self::Text, Value::String(_)) | (Self::Flag, Value::Boolean(_)) => true,
             (Self::Choice(words), Value::String(word)) => words.contains(&word.value().as_str()),
             (Self::Number(from, to), Value::Integer(number)) => (from..=to).contains(&number.value()),
+            (Self::Constant, Value::Array(items)) => return items.iter().try_for_each(|item| self.check(item)),
+            (Self::Constant, Value::InlineTable(table)) => {
+                return table.iter().try_for_each(|(_, item)| self.check(item));
+            }
+            (Self::Constant, value) => !value.is_datetime(),
+            (Self::Constants { name, of }, Value::InlineTable(table)) => {
+                return table.iter().try_for_each(|(key, value)| {
+                    let of_this = |why: String| format!("`{}` {why}", printable(key));
+                    name(key).and_then(|()| of.check(value)).map_err(of_this)
+                });
+            }
             (Self::List(of), Value::Array(items)) => return items.iter().try_for_each(|item| of.check(item)),
             _ => false,
         };
@@ -222,17 +212,4 @@ pub(super) fn most_like(text: &str, known: impl Iterator<Item = &'static str>) -
 
 pub(super) fn printable(text: &str) -> String {
     text.chars().filter(|character| !character.is_control()).collect()
-}
-
-fn is_server(text: &str) -> Result<(), String> {
-    ServerUrl::parse(text).map(drop).map_err(|error| format!("must be the address of a server: {error}"))
-}
-
-/// The id becomes part of a file name, so it must not lead out of its directory.
-fn is_id(text: &str) -> Result<(), String> {
-    let fits = |character: char| character.is_ascii_alphanumeric() || "-_".contains(character);
-    if text.is_empty() || text.len() > LONGEST_NAME || !text.chars().all(fits) {
-        return Err("is no id".into());
-    }
-    Ok(())
 }

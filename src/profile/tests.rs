@@ -197,3 +197,33 @@ fn what_is_no_file_is_an_error_and_hangs_nobody() {
     let error = Configuration::load(directory.path().into()).unwrap_err();
     assert!(matches!(&error, ProfileError::File(StoreError::File { .. })), "{error}");
 }
+
+#[tokio::test]
+async fn constants_are_set_as_a_table_kept_as_one_and_never_shown() {
+    let (directory, configuration) = with_text("[profiles.work.api.login.headers]\nX-Api-Key = \"canary\" # ours\n");
+    let configuration = configuration.unwrap();
+    let shown = |configuration: &Configuration| {
+        let said = configuration.settings("work").into_iter();
+        said.filter_map(|(setting, value)| Some(format!("{} {}", setting.key, value?))).collect::<Vec<_>>().join("\n")
+    };
+    assert_eq!(shown(&configuration), "api.login.headers { X-Api-Key = \"[hidden]\" }");
+    for (text, fits) in [
+        ("{ client_id = \"canary\", n = 1, deep = { a = [true] } }", true),
+        ("{}", true),
+        ("client_id=canary", false),
+        ("canary", false),
+        ("{ a = 2020-01-01 }", false),
+        ("{ \"/a~\" = \"canary\" }", false),
+    ] {
+        let set = configuration.change(|edit| edit.set("work", "api.refresh.fields", Some(text))).await;
+        assert_eq!(set.is_ok(), fits, "{text}: {set:?}");
+        assert!(!format!("{set:?}").contains("canary"), "{set:?}");
+    }
+    let set = configuration.change(|edit| edit.set("work", "api.login.headers", Some("{ Host = \"canary\" }"))).await;
+    let error = set.unwrap_err().to_string();
+    assert_eq!(error, "`api.login.headers` `Host` must be the name of a header: `host` is set by authcli");
+    let configuration = Configuration::load(directory.path().into()).unwrap();
+    assert!(!format!("{configuration:?} {:?}", configuration.profile("work")).contains("canary"));
+    let kept = std::fs::read_to_string(configuration.path()).unwrap();
+    assert!(kept.contains("X-Api-Key = \"canary\" # ours"), "{kept}");
+}

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use reqwest::header::HeaderMap;
 use reqwest::{Response, StatusCode};
 use secrecy::zeroize::Zeroizing;
 use serde_json::Value;
@@ -22,6 +23,7 @@ pub(super) struct Answer {
     pub(super) url: String,
     pub(super) status: StatusCode,
     pub(super) retry_after: Option<Duration>,
+    pub(super) headers: HeaderMap,
     pub(super) body: Zeroizing<Vec<u8>>,
 }
 
@@ -32,6 +34,7 @@ impl Answer {
         let origin = response.url().origin().ascii_serialization();
         let status = response.status();
         let retry_after = retry_after(&response, now);
+        let headers = std::mem::take(response.headers_mut());
         let mut body = Zeroizing::new(Vec::new());
         loop {
             match response.chunk().await {
@@ -40,7 +43,7 @@ impl Answer {
                     let what = format!("more than {} KiB", LONGEST_ANSWER / 1024);
                     return Err(RenewalFault::Nonsense { url, status, what });
                 }
-                Ok(None) => return Ok(Self { url, status, retry_after, body }),
+                Ok(None) => return Ok(Self { url, status, retry_after, headers, body }),
                 Err(cause) => return Err(RenewalFault::NoAnswer { origin, cause: cause.without_url() }),
             }
         }
@@ -104,6 +107,7 @@ pub(super) mod tests {
             url: "http://h/refresh".into(),
             status: StatusCode::from_u16(status).unwrap(),
             retry_after: None,
+            headers: HeaderMap::new(),
             body: Zeroizing::new(body.as_bytes().to_vec()),
         }
     }

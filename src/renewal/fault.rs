@@ -4,6 +4,8 @@
 
 use url::Url;
 
+use super::json_api::ShapeError;
+
 /// What one try to reach a login, refresh or logout endpoint came to.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -44,6 +46,9 @@ pub enum RenewalFault {
         /// The error code (RFC 6749 section 5.2).
         code: String,
     },
+    /// The call cannot be put together as the profile describes it. Nothing was sent.
+    #[error("the profile describes no call that can be sent")]
+    Shape(#[from] ShapeError),
     /// The answer was not of the form that this kind of server uses.
     #[error("{url} answered {status} with {what}")]
     Nonsense {
@@ -75,7 +80,7 @@ impl RenewalFault {
             Self::Status { status, .. } => {
                 matches!(*status, reqwest::StatusCode::BAD_GATEWAY | reqwest::StatusCode::GATEWAY_TIMEOUT)
             }
-            Self::Unreachable { .. } | Self::Refused { .. } => false,
+            Self::Unreachable { .. } | Self::Refused { .. } | Self::Shape(_) => false,
         }
     }
 }

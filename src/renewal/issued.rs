@@ -1,5 +1,7 @@
 //! Tokens and lifetimes, however servers write them.
 
+use std::time::Duration;
+
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -29,6 +31,17 @@ pub(super) fn lifetime(stated: Option<&Value>, token: Option<&Secret>) -> Lifeti
     }
 }
 
+/// Returns how long after its issue `token` becomes good, where it is a JWT that says so (RFC 7519 section 4.1.5).
+pub(super) fn not_before(token: &Secret) -> Option<Duration> {
+    #[derive(Deserialize)]
+    struct Times {
+        iat: f64,
+        nbf: f64,
+    }
+    let times = jsonwebtoken::dangerous::insecure_decode_claims::<Times>(token.expose()).ok()?;
+    Lifetime::of_seconds(times.nbf - times.iat).duration()
+}
+
 /// Returns `exp - iat` where `token` is a JWT that says both (RFC 7519 section 4.1). The signature is the server's
 /// business: the claims only tell how long this program may expect the token to work.
 fn lifetime_of_jwt(token: &str) -> Lifetime {
@@ -43,8 +56,6 @@ fn lifetime_of_jwt(token: &str) -> Lifetime {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use serde_json::json;
 
     use super::*;

@@ -7,10 +7,10 @@ mod answer;
 mod caller;
 mod fault;
 mod issued;
-mod json_api;
+pub mod json_api;
 mod provider;
 mod tries;
 
 pub use self::fault::RenewalFault;
-pub use self::json_api::{JsonApi, LoginError};
+pub use self::json_api::{ApiShape, JsonApi, LoggedIn, LoginError};
 pub use self::provider::{Provider, Revocation};

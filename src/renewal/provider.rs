@@ -7,7 +7,7 @@ use reqwest::Client;
 use url::Url;
 
 use super::fault::RenewalFault;
-use super::json_api::JsonApi;
+use super::json_api::{ApiShape, JsonApi};
 use crate::gate::{Clock, Renewal, RenewalError, WayOut};
 use crate::token::{IssuedTokens, Secret, TokenSet};
 
@@ -21,10 +21,10 @@ pub enum Provider {
 }
 
 impl Provider {
-    /// The provider of the session that `tokens` belong to. `client` must not follow redirects, and is one for the host of
-    /// their endpoints.
-    pub fn of(_tokens: &TokenSet, client: Client, clock: Arc<dyn Clock>) -> Self {
-        Self::JsonApi(JsonApi::new(client, clock))
+    /// The provider of the session that `tokens` belong to; `shape` is what its profile says of the API. `client` must not
+    /// follow redirects, and is one for the host of their endpoints.
+    pub fn of(_tokens: &TokenSet, shape: &ApiShape, client: Client, clock: Arc<dyn Clock>) -> Self {
+        Self::JsonApi(JsonApi::new(shape.clone(), client, clock))
     }
 
     /// Revokes a session. `Ok(false)`: it cannot be revoked there.

@@ -9,14 +9,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
+use jiff::Timestamp;
 use reqwest::StatusCode;
 use tokio::time::Instant;
 use tracing::debug;
 
 use super::fault::RenewalFault;
+use super::issued;
+use crate::expiry::{self, Lifetime};
 use crate::gate::{RENEWAL_BOUND, RenewalError, WayOut};
 use crate::http::CONNECT_BOUND;
-use crate::token::IssuedTokens;
+use crate::token::{IssuedTokens, Secret, TokenSet};
 
 /// One try, from the connection to the last byte of the answer. A little longer than the connection alone may take: so a
 /// server that cannot be reached is told from one that does not answer, which may have done what it was asked.
@@ -44,8 +47,24 @@ pub(super) enum Repeat {
     /// It recognises the attempt, or does no harm.
     Safe,
     /// It may take the second for a theft, or have replaced the token.
-    #[cfg_attr(not(test), expect(dead_code, reason = "no server of this kind is spoken to yet"))]
     Unsafe,
+}
+
+/// Returns the refresh token of `tokens`, if it may be redeemed at `now`.
+///
+/// Some servers issue refresh tokens that are good only near the end of the access token, and end the session of whoever
+/// redeems one before. Such a token says so; its time counts from its receipt, so no clock can be wrong about it.
+pub(super) fn redeemable(tokens: &TokenSet, now: Timestamp) -> Result<&Secret, RenewalError> {
+    let Some(refresh_token) = &tokens.refresh_token else {
+        return Err(RenewalError::NothingToRedeem);
+    };
+    let wait = issued::not_before(refresh_token)
+        .and_then(|since| expiry::remaining(tokens.received_at, Lifetime::of(since), now))
+        .filter(|wait| !wait.is_zero());
+    match wait {
+        Some(wait) => Err(RenewalError::NotYet { wait }),
+        None => Ok(refresh_token),
+    }
 }
 
 /// Makes tries until one is decisive.
@@ -107,8 +126,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
-    use crate::expiry::Lifetime;
-    use crate::token::Secret;
+    use crate::store::sample_tokens;
 
     fn status(status: u16) -> RenewalFault {
         RenewalFault::Status { url: "http://h/refresh".into(), status: StatusCode::from_u16(status).unwrap() }
@@ -167,6 +185,35 @@ mod tests {
         let mut verdicts = vec![Verdict::Refused("no".into()), Verdict::Again(garbled, None)];
         let result = redeem(&way_out, Repeat::Safe, || std::future::ready(verdicts.pop().unwrap())).await;
         assert!(matches!(result, Err(RenewalError::SessionEnded { unanswered: true, .. })), "{result:?}");
+    }
+
+    #[test]
+    fn a_refresh_token_that_is_not_good_yet_is_not_redeemed() {
+        // {"alg":"HS256"} . {"iat":1000,"nbf":1240} . any signature
+        let late = "eyJhbGciOiJIUzI1NiJ9.eyJpYXQiOjEwMDAsIm5iZiI6MTI0MH0.c2ln";
+        // nbf = iat: good at once.
+        let at_once = "eyJhbGciOiJIUzI1NiJ9.eyJpYXQiOjEwMDAsIm5iZiI6MTAwMH0.c2ln";
+        let with = |token: &str| TokenSet { refresh_token: Some(Secret::new(token)), ..sample_tokens() };
+        for (token, age, expected) in [
+            (late, 0, Some(240)),
+            (late, 239, Some(1)),
+            (late, 240, None),
+            // The clock was set back: nobody can tell.
+            (late, -1, None),
+            (at_once, 0, None),
+            ("opaque", 0, None),
+        ] {
+            let tokens = with(token);
+            let now = tokens.received_at + jiff::SignedDuration::from_secs(age);
+            let wait = match redeemable(&tokens, now) {
+                Ok(_) => None,
+                Err(RenewalError::NotYet { wait }) => Some(wait.as_secs()),
+                Err(error) => panic!("{error:?}"),
+            };
+            assert_eq!(wait, expected, "{token} after {age} s");
+        }
+        let none = TokenSet { refresh_token: None, ..sample_tokens() };
+        assert!(matches!(redeemable(&none, none.received_at), Err(RenewalError::NothingToRedeem)));
     }
 
     #[tokio::test(start_paused = true)]

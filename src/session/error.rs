@@ -15,6 +15,8 @@ pub enum FinalRefusal {
     FreshToken,
     /// The server gave no refresh token, so there is no newer one to try.
     NotRenewable,
+    /// The refresh token is not good yet, so there is no newer one to try.
+    NotYetRenewable,
     /// The server says that the token lacks a scope (RFC 6750 section 3.1).
     InsufficientScope,
     /// There is a newer token now, but the body was a stream and has been sent. Send the request again, with its body.

@@ -188,6 +188,9 @@ fn judge_token(error: &TokenError, login: &str) -> Verdict {
         TokenError::Unavailable { retry_after: Some(wait), .. } if !wait.is_zero() => {
             ends_with(Exit::Unreachable, format!("the session stands; try again in {} s", wait.as_secs().max(1)))
         }
+        TokenError::NotYetRenewable { wait } => {
+            ends_with(Exit::Unreachable, format!("the session stands; try again in {} s", wait.as_secs().max(1)))
+        }
         TokenError::Unavailable { .. } => ends_with(Exit::Unreachable, "the session stands; try again later"),
         TokenError::Store(error) => judge_store(error, login),
         TokenError::LockBusy { .. } => ends_with(Exit::LockBusy, "see what that process does; the session stands"),
@@ -239,6 +242,10 @@ fn judge_login(error: &LoginError) -> Verdict {
         }
         LoginError::Throttled { retry_after: None, .. } => ends_with(Exit::ClientError, "try again later"),
         LoginError::NoSuchCall { .. } => ends_with(Exit::Other, "is `--server` the address of the API?"),
+        LoginError::Fault(RenewalFault::Nonsense { status, .. }) if status.is_success() => ends_with(
+            Exit::Unreachable,
+            "where an API answers in another form, a profile says so: `authcli profile set api.answer.access_token POINTER`",
+        ),
         LoginError::Fault(_) => ends(Exit::Unreachable),
         LoginError::Address(_) => ends(Exit::Usage),
         _ => ends(Exit::Other),

@@ -165,9 +165,9 @@ fn answers_that_are_no_tokens_are_nonsense() {
     for (answer, expected) in [
         (Answer::new(200, "<html>Welcome</html>"), "a body that is not JSON"),
         (Answer::new(200, ""), "a body that is not JSON"),
-        (Answer::new(200, "[]"), "JSON that is not an object"),
-        (Answer::new(200, "{\"token\":\"x\"}"), "no usable `accessToken` (its keys: token)"),
-        (Answer::new(401, "<html>"), "no JSON object with an `error` in it"),
+        (Answer::new(200, "[]"), "no text at `/accessToken` (it has no keys)"),
+        (Answer::new(200, "{\"token\":\"x\"}"), "no text at `/accessToken` (its keys: /token)"),
+        (Answer::new(401, "<html>"), "no JSON object with an error at `/error`"),
         (Answer::new(500, "{\"error\":\"x\"}"), "500 Internal Server Error"),
         (Answer::new(503, ""), "503 Service Unavailable"),
     ] {

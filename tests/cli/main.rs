@@ -13,6 +13,7 @@ mod doctor;
 mod get;
 mod help;
 mod interrupted;
+mod json_api;
 mod login;
 mod origin;
 mod peers;

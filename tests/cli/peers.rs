@@ -59,14 +59,7 @@ fn sixteen_processes_on_an_expired_token_cost_a_koa_server_one_refresh() {
     for server in koa_servers(Duration::from_secs(6)) {
         let cli = server.user();
         wait_for_expiry(server.access_ttl);
-        let start = Instant::now();
-        let processes: Vec<Running> = (0..16).map(|_| cli.start(&["get", "/protected"])).collect();
-        for process in processes {
-            process.finish().expect(0).silent();
-        }
-        let due = server.refreshes_due(start.elapsed());
-        let refreshes = server.counts()["refresh"].as_u64().unwrap();
-        assert!((1..=due).contains(&refreshes), "{refreshes} refreshes, {due} due");
+        sixteen_processes(&server, &cli);
     }
 }
 
@@ -95,6 +88,96 @@ fn logs_out_of_a_koa_server_that_has_no_such_call() {
     }
 }
 
+/// The servers whose APIs are of another shape (`shaped-server.mjs`), what comes before their paths, and how a profile
+/// describes them.
+const SHAPES: [(&str, &str, &str); 2] = [
+    (
+        "nested",
+        "/api/v2",
+        "
+        login.path = '/session/sign-in'
+        login.username = '/user/email'
+        login.password = '/user/password'
+        login.fields = { '/client/name' = 'cli' }
+        login.headers = { X-Api-Key = 'an-api-key-that-every-call-needs' }
+        refresh.method = 'PUT'
+        refresh.path = '/session'
+        refresh.token = 'header:Authorization'
+        refresh.headers = { X-Api-Key = 'an-api-key-that-every-call-needs' }
+        refresh.ended = [422]
+        refresh.ended_errors = ['session_over']
+        refresh.answer.access_token = '/data/token'
+        logout.method = 'DELETE'
+        logout.path = '/session'
+        logout.token = 'header:Authorization'
+        logout.headers = { X-Api-Key = 'an-api-key-that-every-call-needs' }
+        answer.access_token = '/data/tokens/access'
+        answer.refresh_token = '/data/tokens/refresh'
+        answer.expires_in = '/data/ttl'
+        answer.error = '/errors/0/code'
+        token.header = 'X-Access-Token'
+        ",
+    ),
+    (
+        "form",
+        "",
+        "
+        body = 'form'
+        expired = [419]
+        login = { path = '/token', username = 'user_name', password = 'pass_word', fields = { grant = 'password' } }
+        refresh = { path = '/token/refresh', token = 'header:X-Refresh-Token' }
+        logout.enabled = false
+        answer.access_token = '/access_token'
+        answer.refresh_token = '/refresh_token'
+        answer.expires_in = '/expires_in'
+        answer.error = '/message'
+        token.scheme = 'Token'
+        ",
+    ),
+];
+
+#[test]
+#[ignore = "needs Node.js and `npm ci` in tests/peers: run `make test`"]
+fn koa_servers_of_other_shapes_from_login_to_logout() {
+    let _turn = turn();
+    for shape in SHAPES {
+        let (server, cli) = shaped(shape, Duration::from_mins(1));
+        cli.run(&["get", "/protected"]).expect(0).silent();
+        cli.run(&["refresh"]).expect(0);
+        cli.run(&["get", "/protected"]).expect(0).silent();
+        assert_eq!(server.counts(), json!({"login": 1, "refresh": 1, "protected": 2, "refused": 0}));
+        let login = ["login", "-u", "admin", "--password-stdin"];
+        let refused = cli.run_with_input(&login, "wrong\n").expect(4).without_stdout();
+        assert!(refused.stderr.contains("refused the login"), "{}", refused.stderr);
+        cli.run(&["logout"]).expect(0);
+        cli.run(&["get", "/protected"]).expect(7);
+    }
+}
+
+#[test]
+#[ignore = "needs Node.js and `npm ci` in tests/peers: run `make test`"]
+fn a_hundred_calls_at_once_on_an_expired_token_cost_a_koa_server_of_another_shape_one_refresh() {
+    let _turn = turn();
+    for shape in SHAPES {
+        let (server, cli) = shaped(shape, ACCESS_TTL);
+        wait_for_expiry(server.access_ttl);
+        let report = cli.run(&["burst", "-n", "100", "--json"]).expect(0).silent().json();
+        check_burst(&server, &report, 100);
+    }
+}
+
+#[test]
+#[ignore = "needs Node.js and `npm ci` in tests/peers: run `make test`"]
+fn sixteen_processes_on_an_expired_token_cost_a_koa_server_of_another_shape_one_refresh() {
+    let _turn = turn();
+    for shape in SHAPES {
+        // One of them ends the session of whoever redeems a token twice.
+        let (server, cli) = shaped(shape, Duration::from_secs(6));
+        wait_for_expiry(server.access_ttl);
+        sixteen_processes(&server, &cli);
+    }
+}
+
 #[test]
 #[ignore = "needs Node.js and `npm ci` in tests/peers: run `make test`"]
 fn axios_clients_get_all_their_answers_from_authcli_server() {
@@ -111,6 +194,34 @@ fn axios_clients_get_all_their_answers_from_authcli_server() {
     }
 }
 
+#[track_caller]
+fn sixteen_processes(server: &Koa, cli: &Cli) {
+    let start = Instant::now();
+    let processes: Vec<Running> = (0..16).map(|_| cli.start(&["get", "/protected"])).collect();
+    for process in processes {
+        process.finish().expect(0).silent();
+    }
+    let due = server.refreshes_due(start.elapsed());
+    let refreshes = server.counts()["refresh"].as_u64().unwrap();
+    assert!((1..=due).contains(&refreshes), "{refreshes} refreshes, {due} due");
+}
+
+/// Expects every call of a burst to have succeeded, and as many refreshes as were due.
+#[track_caller]
+fn check_burst(server: &Koa, report: &Value, requests: u64) {
+    let figure = |name: &str| report[name].as_u64().unwrap();
+    assert_eq!((figure("requests"), figure("succeeded"), figure("failed")), (requests, requests, 0), "{report}");
+    assert_eq!(report["statuses"], json!({"200": requests}), "{report}");
+
+    let (refreshes, retried) = (figure("refreshes"), figure("retried"));
+    let elapsed = Duration::from_secs_f64(report["elapsed_ms"].as_f64().unwrap() / 1e3);
+    assert!((1..=server.refreshes_due(elapsed)).contains(&refreshes), "{report}");
+    let expected = json!({
+        "login": 1, "refresh": refreshes, "protected": requests + retried, "refused": retried,
+    });
+    assert_eq!(server.counts(), expected, "{report}");
+}
+
 fn burst_on_an_expired_token(requests: u64) {
     let _turn = turn();
     // On a busy machine a thousand calls wait at the server for longer than a token of two seconds lives, and one that is
@@ -120,17 +231,7 @@ fn burst_on_an_expired_token(requests: u64) {
         let cli = server.user();
         wait_for_expiry(server.access_ttl);
         let report = cli.run(&["burst", "-n", &requests.to_string(), "--json"]).expect(0).silent().json();
-        let figure = |name: &str| report[name].as_u64().unwrap();
-        assert_eq!((figure("requests"), figure("succeeded"), figure("failed")), (requests, requests, 0), "{report}");
-        assert_eq!(report["statuses"], json!({"200": requests}), "{report}");
-
-        let (refreshes, retried) = (figure("refreshes"), figure("retried"));
-        let elapsed = Duration::from_secs_f64(report["elapsed_ms"].as_f64().unwrap() / 1e3);
-        assert!((1..=server.refreshes_due(elapsed)).contains(&refreshes), "{report}");
-        let expected = json!({
-            "login": 1, "refresh": refreshes, "protected": requests + retried, "refused": retried,
-        });
-        assert_eq!(server.counts(), expected, "{report}");
+        check_burst(&server, &report, requests);
     }
 }
 
@@ -157,6 +258,15 @@ struct Koa {
 fn koa_servers(access_ttl: Duration) -> impl Iterator<Item = Koa> {
     let lifetimes = [access_ttl, ACCESS_TTL];
     peers(&["koa-server.mjs"], &["seed.mjs", "server"]).zip(lifetimes).map(|(script, ttl)| Koa::start(script, ttl))
+}
+
+/// A server of another shape, and a user who has logged in there.
+fn shaped((shape, path, api): (&str, &str, &str), access_ttl: Duration) -> (Koa, Cli) {
+    let server = Koa::start(&["shaped-server.mjs", shape], access_ttl);
+    let cli = Cli::new(&format!("{}{path}", server.url));
+    cli.configure(&format!("[profiles.default.api]\n{api}"));
+    cli.login();
+    (server, cli)
 }
 
 impl Koa {

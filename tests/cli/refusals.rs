@@ -134,7 +134,7 @@ fn a_page_that_says_403_is_no_refusal() {
     let (told, key) = refreshes_answered(&endpoint, &cli, 6, 1, Some(&Answer::new(403, "<html>Blocked</html>")));
     assert_snapshot!(told, @"
     error: could not refresh the session
-      caused by: [server]/refresh answered 403 Forbidden with no JSON object with an `error` in it
+      caused by: [server]/refresh answered 403 Forbidden with no JSON object with an error at `/error`
     hint: the session stands; try again later
     ");
     assert_it_stands(&endpoint, &cli, &key);

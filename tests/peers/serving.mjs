@@ -1,4 +1,4 @@
-// What the two Koa servers (ours and a seed document's) share: counting, listening, and ending.
+// What the Koa servers (ours and a seed document's) share: counting, listening, and ending.
 import { createServer } from 'node:http';
 
 const MILLISECONDS = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
@@ -12,20 +12,25 @@ export function duration(text) {
   return Math.ceil((Number(parts[1]) * MILLISECONDS[parts[2] ?? 's']) / 1000);
 }
 
-/** Koa middleware, to stand first: counts the calls, and answers `GET /__counts` with the figures. */
-export function counting() {
+const byPath = (ctx) => (ctx.method === 'OPTIONS' ? undefined : ctx.path.slice(1));
+
+/**
+ * Koa middleware, to stand first: counts the calls, and answers `GET /__counts` with the figures. `nameOf` tells which
+ * call a request is, `refusals` the statuses that refuse a token.
+ */
+export function counting(nameOf = byPath, refusals = [401, 403]) {
   const counts = { login: 0, refresh: 0, protected: 0, refused: 0 };
   return async (ctx, next) => {
     if (ctx.path === '/__counts') {
       ctx.body = counts;
       return;
     }
-    const call = ctx.path.slice(1);
-    if (Object.hasOwn(counts, call) && call !== 'refused' && ctx.method !== 'OPTIONS') {
+    const call = nameOf(ctx);
+    if (Object.hasOwn(counts, call) && call !== 'refused') {
       counts[call] += 1;
     }
     await next();
-    if (call === 'protected' && (ctx.status === 401 || ctx.status === 403)) {
+    if (call === 'protected' && refusals.includes(ctx.status)) {
       counts.refused += 1;
     }
   };

@@ -158,6 +158,11 @@ impl Call {
         let _ = self.answer.send(answer);
     }
 
+    /// Replies, and leaves the call to be looked at.
+    pub(crate) fn reply_with(&mut self, answer: Answer) {
+        let _ = self.answer.send(answer);
+    }
+
     /// Closes the connection without an answer.
     pub(crate) fn hang_up(self) {
         drop(self.answer);

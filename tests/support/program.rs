@@ -49,6 +49,15 @@ impl Cli {
         self.directory.path().join("home")
     }
 
+    /// Writes `config.toml`, as a person does before the first login.
+    #[track_caller]
+    pub(crate) fn configure(&self, text: &str) {
+        use std::os::unix::fs::DirBuilderExt as _;
+
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(self.configuration()).unwrap();
+        std::fs::write(self.configuration().join("config.toml"), text).unwrap();
+    }
+
     /// Returns the path of a file for the test's own use.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)

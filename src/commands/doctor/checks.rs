@@ -8,7 +8,7 @@ use authcli::clock::SystemClock;
 use authcli::error::TokenError;
 use authcli::gate::Clock as _;
 use authcli::lock::ProcessLock;
-use authcli::renewal::JsonApi;
+use authcli::renewal::{ApiShape, JsonApi};
 use authcli::store::StoreKind;
 use jiff::{SignedDuration, Timestamp};
 
@@ -112,7 +112,7 @@ pub(super) async fn server_and_clock(context: &Context) -> Vec<Finding> {
         Ok(client) => client,
         Err(error) => return failed(&error),
     };
-    let api = JsonApi::new(client, Arc::new(SystemClock));
+    let api = JsonApi::new(ApiShape::default(), client, Arc::new(SystemClock));
     let (start, before) = (Instant::now(), SystemClock.now());
     match api.reach(&server).await {
         Ok(told) => {

@@ -168,3 +168,21 @@ async fn without_a_refresh_token_nothing_is_renewed_and_nothing_is_cleared() {
     assert!(world.stored().is_some() && world.stamp().unwrap().ended.is_none());
     assert!(world.stamp().unwrap().renewing.is_none(), "nothing is under way any more");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_refresh_token_that_is_not_good_yet_costs_nothing_and_is_tried_again_when_it_is() {
+    let mut world = World::new();
+    let gate = world.process();
+    let used = gate.snapshot().generation;
+    let wait = Duration::from_secs(7);
+    let waiter = refused(&gate, used).await;
+    world.call().await.fail(crate::gate::RenewalError::NotYet { wait });
+    let error = waiter.await.unwrap().unwrap_err();
+    assert!(matches!(*error, TokenError::NotYetRenewable { wait: told } if told == wait), "{error}");
+    assert!(error.leaves_session_usable());
+    assert!(world.stored().is_some() && world.stamp().is_none_or(|stamp| stamp.renewing.is_none()));
+    tokio::time::advance(LIFETIME).await;
+    let again = started(async move { gate.current().await }).await;
+    world.call().await.succeed();
+    assert_eq!(again.await.unwrap().unwrap().generation, used.next());
+}

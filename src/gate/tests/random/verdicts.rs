@@ -53,7 +53,7 @@ pub(super) fn on_error(state: &mut State, who: &str, current: &TokenSet, error: 
         TokenError::AccountChanged => is_replaced,
         // A store that lags may show the time before the login.
         TokenError::NotLoggedIn => is_over || is_replaced || state.has_lagged,
-        TokenError::FlightLost | TokenError::NotRenewable { .. } => false,
+        TokenError::FlightLost | TokenError::NotRenewable { .. } | TokenError::NotYetRenewable { .. } => false,
         _ => true,
     };
     if !fits {

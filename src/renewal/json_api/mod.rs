@@ -1,0 +1,264 @@
+//! JSON APIs: a call that takes a password, one that takes a refresh token, one that ends the session. The paths, fields
+//! and pointers are those of an [`ApiShape`].
+//!
+//! - None of these calls follows a redirect: they carry a password or a refresh token.
+//! - They go to the endpoints that were found at login; only what is sent there, and what is read from the answer, goes by
+//!   the shape of now.
+//! - A refresh is sent under the session's attempt key (`Idempotency-Key`), and again without an answer only where that is
+//!   safe.
+//! - Only a clear refusal ends a session.
+
+mod constants;
+mod login;
+mod place;
+mod reading;
+mod request;
+mod shape;
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use jiff::Timestamp;
+use reqwest::header::{HeaderName, HeaderValue};
+use reqwest::{Client, StatusCode};
+use url::Url;
+
+pub(crate) use self::constants::constant_header;
+pub use self::constants::{ConstantFields, ConstantHeaders};
+pub use self::login::{LoggedIn, LoginError};
+pub use self::place::{Field, PlaceError, Pointer, Source, Target};
+use self::reading::To;
+use self::request::Call;
+pub use self::request::ShapeError;
+pub use self::shape::{
+    AnswerShape, ApiShape, BodyForm, LoginShape, LogoutShape, METHODS, RefreshShape, Scheme, TokenShape,
+};
+use super::Revocation;
+use super::answer::Answer;
+use super::caller::Caller;
+use super::fault::RenewalFault;
+use super::tries::{Repeat, Verdict, redeem, redeemable};
+use crate::gate::{Clock, Renewal, RenewalError, WayOut};
+use crate::http::{AddressError, ServerUrl, secrets_of};
+use crate::token::{IssuedTokens, TokenSet};
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// The login, refresh and logout calls of one server.
+#[derive(Clone)]
+pub struct JsonApi {
+    caller: Caller,
+    shape: Arc<ApiShape>,
+}
+
+impl JsonApi {
+    /// The calls of `shape` that `client` makes.
+    pub fn new(shape: ApiShape, client: Client, clock: Arc<dyn Clock>) -> Self {
+        Self { caller: Caller { client, clock }, shape: Arc::new(shape) }
+    }
+
+    /// Returns where the refresh token of a login at `server` may be redeemed.
+    pub fn refresh_endpoint(&self, server: &ServerUrl) -> Result<Url, AddressError> {
+        server.join(&self.shape.refresh.path)
+    }
+
+    /// Returns where a session of `server` is revoked, if it can be.
+    pub fn revocation_endpoint(&self, server: &ServerUrl) -> Result<Option<Url>, AddressError> {
+        let logout = &self.shape.logout;
+        if logout.enabled { server.join(&logout.path).map(Some) } else { Ok(None) }
+    }
+
+    /// Finds out whether anything answers at `server`, and returns what time it is there, if it tells. Any answer will do:
+    /// only silence is a fault.
+    pub async fn reach(&self, server: &ServerUrl) -> Result<Option<Timestamp>, RenewalFault> {
+        self.caller.reach(server.url()).await
+    }
+
+    /// Revokes a session. `Ok(false)`: it cannot be revoked there.
+    pub async fn revoke(&self, session: Revocation<'_>) -> Result<bool, RenewalFault> {
+        let (Some(endpoint), Some(refresh_token)) = (session.endpoint, session.refresh_token) else {
+            return Ok(false);
+        };
+        if !self.shape.logout.enabled {
+            return Ok(false);
+        }
+        let secrets = [refresh_token.expose(), session.access_token.expose()];
+        let call = request::logout(&self.shape, refresh_token, session.access_token);
+        let answer = self.send(call, endpoint, None, &secrets).await?;
+        match answer.status {
+            status if status.is_success() => Ok(true),
+            StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED => Ok(false),
+            _ => Err(answer.unexpected()),
+        }
+    }
+
+    /// Sends `call`, which holds `secrets`.
+    async fn send(
+        &self,
+        call: Result<Call, ShapeError>,
+        url: &Url,
+        attempt_key: Option<&str>,
+        secrets: &[&str],
+    ) -> Result<Answer, RenewalFault> {
+        let mut request = call?.to(&self.caller.client, url).map_err(|cause| RenewalFault::of_transport(url, cause))?;
+        if let Some(key) = attempt_key.and_then(|key| HeaderValue::try_from(key).ok()) {
+            request.headers_mut().insert(IDEMPOTENCY_KEY, key);
+        }
+        self.caller.call(request, secrets).await
+    }
+
+    async fn redeem(&self, tokens: &TokenSet, way_out: &WayOut) -> Result<IssuedTokens, RenewalError> {
+        let refresh_token = redeemable(tokens, self.caller.now())?;
+        let mut secrets = secrets_of(tokens);
+        secrets.extend(request::constants(&self.shape));
+        let attempt = || async {
+            let call = request::refresh(&self.shape, refresh_token, &tokens.access_token);
+            let key = Some(tokens.attempt_key.expose());
+            match self.send(call, &tokens.refresh_endpoint, key, &secrets).await {
+                Ok(answer) => judge(&self.shape, &answer, &secrets),
+                Err(fault @ RenewalFault::Shape(_)) => Verdict::Misconfigured(fault),
+                Err(fault) => Verdict::Again(fault, None),
+            }
+        };
+        let repeat = if self.shape.is_safe_to_repeat() { Repeat::Safe } else { Repeat::Unsafe };
+        redeem(way_out, repeat, attempt).await
+    }
+}
+
+impl Renewal for JsonApi {
+    fn renew<'a>(
+        &'a self,
+        tokens: &'a TokenSet,
+        way_out: &'a WayOut,
+    ) -> BoxFuture<'a, Result<IssuedTokens, RenewalError>> {
+        Box::pin(self.redeem(tokens, way_out))
+    }
+}
+
+/// Only a clear refusal ends a session: a status that the shape names (400, 401 or 403 unless told otherwise) with a JSON
+/// object that holds an error. Everything else that is not tokens leaves it standing, and so does an error that OAuth 2.0
+/// gives to clients rather than to grants.
+fn judge(shape: &ApiShape, answer: &Answer, secrets: &[&str]) -> Verdict {
+    let asked = answer.retry_after;
+    let status = answer.status;
+    // What is neither tokens nor a refusal was cut off or garbled on the way: the same attempt gets the same tokens.
+    let garbled = if status.is_success() {
+        match reading::tokens(shape, To::Refresh, answer) {
+            Ok(reading) => return Verdict::Tokens(reading.tokens),
+            Err(fault) => Some(fault),
+        }
+    } else {
+        None
+    };
+    if shape.refresh.ended.iter().any(|refusal| refusal.0 == status) {
+        let said = reading::error(shape, To::Refresh, answer, secrets);
+        let ending = &shape.refresh.ended_errors;
+        match (said, garbled) {
+            (Some(said), _) if !ending.is_empty() => {
+                return if said.code.is_some_and(|code| ending.contains(&code)) {
+                    Verdict::Refused(said.words)
+                } else {
+                    Verdict::NotNow(answer.refusal(said.words), asked)
+                };
+            }
+            (Some(said), _) if blames_the_client(&said.words) => {
+                return Verdict::Misconfigured(answer.refusal(said.words));
+            }
+            (Some(said), _) => return Verdict::Refused(said.words),
+            (None, None) if !shape.refresh.ended_needs_error => {
+                return Verdict::Refused(format!("answered {status}"));
+            }
+            (None, Some(fault)) => return Verdict::Again(fault, asked),
+            (None, None) => return Verdict::NotNow(reading::silent(shape, To::Refresh, answer), asked),
+        }
+    }
+    match (status, garbled) {
+        (_, Some(fault)) => Verdict::Again(fault, asked),
+        // Who limits calls without saying for how long is not called again.
+        (StatusCode::TOO_MANY_REQUESTS, _) if asked.is_none() => Verdict::NotNow(answer.not_here(), asked),
+        (StatusCode::TOO_MANY_REQUESTS, _) => Verdict::Again(answer.not_here(), asked),
+        _ if status.is_server_error() => Verdict::Again(answer.not_here(), asked),
+        // A captive portal, a gateway that has lost its server: not the endpoint's own voice.
+        _ => Verdict::NotNow(answer.not_here(), asked),
+    }
+}
+
+/// The codes of RFC 6749 section 5.2 that say nothing of the grant: the session may well stand.
+fn blames_the_client(code: &str) -> bool {
+    ["invalid_request", "invalid_client", "unauthorized_client", "unsupported_grant_type", "invalid_scope"]
+        .contains(&code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::answer::tests::answer;
+    use super::*;
+
+    /// Returns what an answer comes to, in a word and the words that it brings.
+    fn judged(shape: &str, status: u16, body: &str) -> (&'static str, String) {
+        match judge(&toml::from_str(shape).unwrap(), &answer(status, body), &[]) {
+            Verdict::Tokens(tokens) => ("tokens", tokens.access_token.expose().to_owned()),
+            Verdict::Refused(reason) => ("refused", reason),
+            Verdict::Again(fault, _) => ("again", fault.to_string()),
+            Verdict::NotNow(fault, _) => ("not now", fault.to_string()),
+            Verdict::Misconfigured(fault) => ("misconfigured", fault.to_string()),
+        }
+    }
+
+    #[test]
+    fn only_a_clear_refusal_ends_a_session() {
+        for (status, body, expected) in [
+            (403, "{\"error\":\"no\"}", "refused"),
+            (401, "{\"error\":\"no\"}", "refused"),
+            (400, "{\"error\":\"invalid_grant\"}", "refused"),
+            (400, "{\"error\":\"invalid_client\"}", "misconfigured"),
+            (403, "<html>", "not now"),
+            (403, "{\"message\":\"no\"}", "not now"),
+            (404, "{\"error\":\"no\"}", "not now"),
+            (419, "{\"error\":\"no\"}", "not now"),
+            (302, "", "not now"),
+            (429, "{\"error\":\"no\"}", "not now"),
+            (500, "{\"error\":\"no\"}", "again"),
+            (200, "{\"error\":\"no\"}", "again"),
+            (200, "", "again"),
+            (200, "{\"accessToken\":\"a\"}", "tokens"),
+        ] {
+            assert_eq!(judged("", status, body).0, expected, "{status} {body}");
+        }
+    }
+
+    #[test]
+    fn a_profile_says_what_a_clear_refusal_is() {
+        let coded =
+            "answer.error = '/meta/code'\nrefresh.ended = [200, 419]\nrefresh.ended_errors = ['expired', '40101']";
+        for (shape, status, body, expected) in [
+            ("refresh.ended = [419]", 419, "{\"error\":\"no\"}", "refused"),
+            ("refresh.ended = [419]", 403, "{\"error\":\"no\"}", "not now"),
+            ("answer.error = '/detail'", 401, "{\"detail\":\"no\"}", "refused"),
+            ("answer.error = '/detail'", 401, "{\"error\":\"no\"}", "not now"),
+            ("refresh.answer.error = '/detail'", 401, "{\"detail\":\"no\"}", "refused"),
+            ("refresh.ended_needs_error = false\nrefresh.ended = [401]", 401, "", "refused"),
+            ("refresh.ended_needs_error = false\nrefresh.ended = [401]", 403, "{\"error\":\"no\"}", "not now"),
+            ("", 401, "", "not now"),
+            (coded, 419, "{\"meta\":{\"code\":\"expired\"}}", "refused"),
+            (coded, 419, "{\"meta\":{\"code\":\"busy\"}}", "not now"),
+            (coded, 200, "{\"meta\":{\"code\":40101}}", "refused"),
+            (coded, 200, "{\"meta\":{\"code\":0},\"accessToken\":\"a\"}", "tokens"),
+            (coded, 200, "{\"meta\":{\"code\":50001}}", "not now"),
+            (coded, 200, "{\"me", "again"),
+        ] {
+            assert_eq!(judged(shape, status, body).0, expected, "{shape}: {status} {body}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_without_the_error_that_was_looked_for_names_the_keys_that_are_there() {
+        let (_, told) = judged("answer.error = '/error/code'", 403, "{\"errors\":[{\"code\":\"canary\"}]}");
+        assert_eq!(
+            told,
+            "http://h/refresh answered 403 Forbidden with nothing at `/error/code` (its keys: /errors/0/code)"
+        );
+        let (_, told) = judged("", 403, "<html>canary");
+        assert_eq!(told, "http://h/refresh answered 403 Forbidden with no JSON object with an error at `/error`");
+    }
+}

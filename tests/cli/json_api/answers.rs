@@ -1,0 +1,185 @@
+//! What answers in the wild come to.
+
+use jiff::SignedDuration;
+use serde_json::{Value, json};
+
+use super::{LOGIN, described, log_in};
+use crate::support::Answer;
+
+#[test]
+fn a_refresh_without_a_new_refresh_token_keeps_the_old_one() {
+    for answer in [
+        json!({"accessToken": "a2", "expiresIn": 0.001}),
+        json!({"accessToken": "a2", "refreshToken": null, "expiresIn": 0.001}),
+        json!({"accessToken": "a2", "refreshToken": "", "expiresIn": 0.001}),
+        json!({"accessToken": "a2", "refreshToken": "r1", "expiresIn": 0.001}),
+    ] {
+        let (endpoint, cli) = described("");
+        log_in(&endpoint, &cli, Answer::tokens("a1", "r1", 0.001));
+        for answer in [answer, json!({"accessToken": "a3", "expiresIn": 900})] {
+            let refresh = cli.start(&["refresh"]);
+            let call = endpoint.expect("POST", "/refresh");
+            assert_eq!(call.refresh_token(), "r1");
+            call.reply(Answer::json(200, &answer));
+            refresh.finish().expect(0);
+        }
+    }
+}
+
+#[test]
+fn the_statuses_that_mean_expired_are_the_profiles() {
+    let (endpoint, cli) = described("api.expired = [419]");
+    log_in(&endpoint, &cli, Answer::tokens("a1", "r1", 900.0));
+    let get = cli.start(&["get", "/x"]);
+    endpoint.expect("GET", "/x").reply(Answer::error(419, "expired"));
+    endpoint.expect("POST", "/refresh").reply(Answer::tokens("a2", "r2", 900.0));
+    let call = endpoint.expect("GET", "/x");
+    assert_eq!(call.bearer(), Some("a2"));
+    call.reply(Answer::new(200, "fine"));
+    assert_eq!(get.finish().expect(0).text(), "fine");
+    for status in [401, 403] {
+        let get = cli.start(&["get", "/x"]);
+        endpoint.expect("GET", "/x").reply(Answer::error(status, "not yours"));
+        get.finish().expect(4);
+    }
+}
+
+#[test]
+fn what_is_not_safe_to_repeat_is_not_repeated_but_the_session_stands() {
+    // An API of another shape is not known to be safe; one that refreshes as most do is.
+    for (api, tries) in [
+        ("api.refresh.safe_to_repeat = false", 1),
+        ("api.refresh.path = '/renew'", 1),
+        ("api.refresh = { path = '/renew', safe_to_repeat = true }", 3),
+        ("api.expired = [401]", 3),
+    ] {
+        for fault in [None, Some(Answer::new(500, "")), Some(Answer::new(200, "{\"acc"))] {
+            let (endpoint, cli) = described(api);
+            log_in(&endpoint, &cli, Answer::tokens("a1", "r1", 0.001));
+            let mut keys = Vec::new();
+            let failed = cli.start(&["refresh"]).finish_answering(&endpoint, |call| {
+                keys.push(call.header("Idempotency-Key").unwrap().to_owned());
+                match &fault {
+                    Some(answer) => call.reply(answer.clone()),
+                    None => call.hang_up(),
+                }
+            });
+            failed.expect(6);
+            assert_eq!(keys.len(), tries, "{api} {fault:?}");
+            assert!(keys.iter().all(|key| *key == keys[0]));
+            assert_eq!(cli.stored()["refresh_token"], "r1");
+        }
+    }
+}
+
+#[test]
+fn lifetimes_in_the_wild_lose_no_session() {
+    for (stated, known) in [
+        (json!(null), false),
+        (json!(-1), false),
+        (json!(0), false),
+        (json!("900"), true),
+        (json!(1e300), true),
+        (json!("soon"), false),
+        (json!({"seconds": 900}), false),
+    ] {
+        let (endpoint, cli) = described("");
+        let answer = json!({"accessToken": "a1", "refreshToken": "r1", "expiresIn": stated});
+        log_in(&endpoint, &cli, Answer::json(200, &answer));
+        let status = cli.run(&["status", "--json"]).expect(0).json();
+        assert_eq!(!status["access_token_expires_at"].is_null(), known, "{stated}");
+        // Used until it is refused, and renewed then.
+        let get = cli.start(&["get", "/x"]);
+        endpoint.expect("GET", "/x").reply(Answer::error(401, "expired"));
+        endpoint.expect("POST", "/refresh").reply(Answer::json(200, &answer));
+        endpoint.expect("GET", "/x").reply(Answer::new(200, "fine"));
+        get.finish().expect(0);
+    }
+}
+
+#[test]
+fn only_what_the_profile_calls_the_end_ends_a_session() {
+    let api = "api = { answer = { error = '/meta/code' }, refresh = { ended = [200, 419], ended_errors = ['4010', 'over'] } }";
+    let over = |code: Value| json!({"meta": {"code": code}});
+    for (answer, code) in [
+        (Answer::json(419, &over(json!("over"))), 7),
+        (Answer::json(200, &over(json!(4010))), 7),
+        (Answer::json(419, &over(json!("busy"))), 6),
+        (Answer::json(200, &over(json!(5000))), 6),
+        (Answer::json(401, &over(json!("over"))), 6),
+        (Answer::new(419, "<html>over</html>"), 6),
+        (Answer::new(419, "{\"meta\":{\"code\":\"o\\u0000ver"), 6),
+        (Answer::error(403, "Invalid refresh token"), 6),
+    ] {
+        let (endpoint, cli) = described(api);
+        log_in(&endpoint, &cli, Answer::tokens("a1", "r1", 0.001));
+        let refresh = cli.start(&["refresh"]).finish_answering(&endpoint, |call| call.reply(answer.clone()));
+        refresh.expect(code);
+        let status = cli.run(&["status"]);
+        assert_eq!(status.code, Some(if code == 7 { 7 } else { 0 }), "{answer:?}");
+    }
+}
+
+#[test]
+fn a_login_that_is_refused_says_why_in_the_servers_words() {
+    let (endpoint, cli) = described("api.answer.error = '/errors/0/detail'");
+    for status in [400, 401, 403, 422] {
+        let login = cli.start_with_input(&LOGIN, "password\n");
+        let answer = json!({"errors": [{"detail": "no\u{1b}[31m such\nuser"}]});
+        endpoint.expect("POST", "/login").reply(Answer::json(status, &answer));
+        let failed = login.finish().expect(4);
+        assert!(failed.stderr.contains("refused the login: no[31m suchuser"), "{}", failed.stderr);
+    }
+}
+
+#[test]
+fn a_refresh_token_that_is_not_good_yet_is_kept_until_it_is() {
+    use base64::Engine as _;
+
+    // Redeemed before its time, such a token would end the session.
+    let claims = json!({"iat": 1_000, "nbf": 1_840}).to_string();
+    let refresh_token =
+        format!("e30.{}.c2ln", base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(claims.as_bytes()));
+    let (endpoint, cli) = described("");
+    log_in(&endpoint, &cli, Answer::tokens("a1", &refresh_token, 900.0));
+    let early = cli.run(&["refresh"]).expect(6);
+    assert!(early.stderr.contains("the refresh token is not good yet"), "{}", early.stderr);
+    assert!(early.stderr.contains("hint: the session stands; try again in"), "{}", early.stderr);
+    // A refusal of the live token is no reason either.
+    let get = cli.start(&["get", "/x"]);
+    endpoint.expect("GET", "/x").reply(Answer::error(403, "not yours"));
+    let refused = get.finish().expect(4);
+    assert!(refused.stderr.contains("the refresh token is not good yet"), "{}", refused.stderr);
+    cli.let_pass(SignedDuration::from_secs(845));
+    let refresh = cli.start(&["refresh"]);
+    let call = endpoint.expect("POST", "/refresh");
+    assert_eq!(call.refresh_token(), refresh_token);
+    call.reply(Answer::tokens("a2", "r2", 900.0));
+    refresh.finish().expect(0);
+}
+
+#[test]
+fn a_burst_across_an_expiry_is_one_refresh_in_any_shape() {
+    let api = "
+        [profiles.default.api]
+        token = { header = 'X-Token' }
+        expired = [440]
+        refresh = { path = '/renew', token = 'header:X-Refresh' }
+        ";
+    let (endpoint, cli) = described(api);
+    log_in(&endpoint, &cli, Answer::tokens("a1", "r1", 900.0));
+    let mut refreshes = 0;
+    let burst = cli.start(&["burst", "-n", "50", "-c", "10", "/x", "--json"]);
+    let report = burst.finish_answering(&endpoint, |call| match call.path.as_str() {
+        "/renew" => {
+            refreshes += 1;
+            assert_eq!(call.header("X-Refresh"), Some("r1"));
+            call.reply(Answer::tokens("a2", "r2", 900.0));
+        }
+        // The old token is dead from the first call on.
+        _ if call.header("X-Token") == Some("a2") => call.reply(Answer::new(200, "fine")),
+        _ => call.reply(Answer::new(440, "")),
+    });
+    let report = report.expect(0).json();
+    assert_eq!((refreshes, &report["succeeded"], &report["refreshes"]), (1, &json!(50), &json!(1)), "{report}");
+}
