@@ -52,3 +52,28 @@ fn every_test_that_the_page_on_reliability_names_is_there() {
 fn every_test_that_the_page_on_security_names_is_there() {
     check("docs/SECURITY-MODEL.md", 80, &["server/src", "server/tests", "tests/cli"]);
 }
+
+/// Of each item of the checklist that applies, one test at least is named after it: `s1_s2_…` is named after both.
+#[test]
+fn the_tests_of_the_security_checklist_are_named_after_its_items() {
+    let page = fs::read_to_string("docs/SECURITY-MODEL.md").unwrap();
+    let mut items = 0;
+    for row in page.lines() {
+        let Some(item) = row.strip_prefix("| ").and_then(|row| row.split_once(' ')).map(|(item, _)| item) else {
+            continue;
+        };
+        let numbered = item.len() > 1 && item.starts_with(['S', 'R', 'E']) && item[1..].parse::<u32>().is_ok();
+        // What is the client's is named as the client's other tests are; what does not apply has no test.
+        if !numbered || item == "R3" || row.contains("| – (") {
+            continue;
+        }
+        let item = item.to_lowercase();
+        let named = tests_named_in(row).into_iter().any(|test| {
+            let name = test.rsplit("::").next().unwrap();
+            name.split('_').take_while(|part| part.len() < 4).any(|part| part == item)
+        });
+        assert!(named, "no test of {item} is named after it: {row}");
+        items += 1;
+    }
+    assert_eq!(items, 7 + 10 + 8);
+}

@@ -159,7 +159,10 @@ fn flood(clients: &Clients) {
                 eventually("the flood is there", || server.connections() >= before + FLOOD_CONNECTIONS);
                 let p99 = calm.run(&protected, &header).p99_ms;
                 assert!(flood.is_running(), "the flood was over too early");
-                logins.push(flood.finish().per_second);
+                let flood = flood.finish();
+                // As many as the machine can hash, or the flood never reached what it is meant to occupy.
+                assert!(flood.heard_per_second > 10.0, "the passwords were not looked at: {flood:?}");
+                logins.push(flood.heard_per_second);
                 // Hashes that nobody waits for any more are finished all the same.
                 eventually("the server has got over it", || server.is_idle());
                 p99
@@ -168,7 +171,7 @@ fn flood(clients: &Clients) {
         ],
     );
     comparison.print(Relation::TimesAtMost, Some(FLOODED_TIMES_CALM));
-    println!("wrong logins answered a second: {logins:.0?}");
+    println!("wrong passwords hashed a second: {logins:.0?}");
 }
 
 /// What the server holds in memory while sessions are refreshed again and again.

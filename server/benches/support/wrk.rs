@@ -42,6 +42,8 @@ pub(crate) struct Running {
 pub(crate) struct Measured {
     pub(crate) per_second: f64,
     pub(crate) p99_ms: f64,
+    /// Logins whose password was hashed and compared, a second.
+    pub(crate) heard_per_second: f64,
 }
 
 /// Connections are spread over so many threads: a single one would be slower than the servers.
@@ -91,7 +93,8 @@ impl Running {
             right &= number("not_ok") < 0.5 && number("requests") > 0.5;
         }
         assert!(right, "calls failed, or answers that may not come: {report}");
-        Measured { per_second: number("requests") / number("seconds"), p99_ms: number("p99_ms") }
+        let per_second = |name: &str| number(name) / number("seconds");
+        Measured { per_second: per_second("requests"), p99_ms: number("p99_ms"), heard_per_second: per_second("heard") }
     }
 }
 

@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 use authcli_server::auth::{Auth, RefreshError};
 use authcli_server::domain::AttemptKey;
 use authcli_server::keys::KeyRing;
-use authcli_server::password::Passwords;
+use authcli_server::password::{PasswordCost, Passwords, Room};
 use authcli_server::pepper::{Absent, Peppers};
 use futures_util::future::join_all;
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 
-use crate::helpers::{Backend, CHEAP, TestApp, eventually, on_both_stores, spawn_app, spawn_app_on};
+use crate::helpers::{Backend, CHEAP, TestApp, eventually, on_both_stores, spawn_app, spawn_app_on, spawn_app_with};
 use crate::program::{Place, Program};
 
 on_both_stores!(
@@ -175,6 +175,42 @@ async fn e1_what_is_no_answer_of_a_token_route_is_not_kept_either() {
             let response = app.request(method.clone(), path).send().await.unwrap();
             assert_eq!(response.headers()["cache-control"], "no-store", "{method} {path}");
         }
+    }
+}
+
+/// RFC 7009: a token that is none of ours is no error, and ends nothing.
+#[tokio::test]
+async fn e3_a_logout_of_junk_is_no_error_and_ends_nothing() {
+    let app = spawn_app().await;
+    let tokens = app.login().await;
+    let forged = format!("{}A", &tokens.refresh[..tokens.refresh.len() - 1]);
+    let forged = if forged == tokens.refresh { forged.replace('A', "E") } else { forged };
+    for junk in [json!("garbage"), json!(forged), json!(tokens.access), json!(null), json!(7), json!(["a"])] {
+        assert_eq!(app.post("/logout", &json!({ "refreshToken": junk })).await.status(), 204, "{junk}");
+    }
+    assert_eq!(app.protected_status(&tokens.access).await, 200);
+    assert_eq!(app.refresh_status(&tokens.refresh, Some(OWNERS_KEY)).await, 200);
+}
+
+/// A real hash is made for a name that nobody has: as with a wrong password, it holds the one place that there is for as
+/// long, and whoever comes meanwhile is turned away.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn e6_an_unknown_name_is_answered_like_a_wrong_password_after_a_hash_of_the_same_cost() {
+    const SLOW: PasswordCost = PasswordCost { memory_kib: 8 * 1024, passes: 150 };
+    let app = spawn_app_with(|config| {
+        (config.password_cost, config.password_room) = (SLOW, Room { at_once: 1, waiting: 0 });
+    });
+    let app = app.await;
+    for name in ["admin", "nobody", "\u{7f}no name at all"] {
+        let body = json!({ "username": name, "password": "wrong" });
+        let answers = join_all((0..6).map(|_| app.post("/login", &body))).await;
+        let mut heard = Vec::new();
+        for answer in answers {
+            if answer.status() != 503 {
+                heard.push((answer.status().as_u16(), answer.text().await.unwrap()));
+            }
+        }
+        assert_eq!(heard, [(401, r#"{"error":"Invalid username or password"}"#.to_owned())], "{name}");
     }
 }
 

@@ -15,7 +15,7 @@ fn header<'a>(response: &'a Response, name: &str) -> Option<&'a str> {
 }
 
 #[tokio::test]
-async fn every_answer_may_be_read_by_any_page() {
+async fn e8_every_answer_may_be_read_by_any_page() {
     let app = spawn_app().await;
     let large = "a".repeat(65 * 1024);
     let table = [
@@ -64,7 +64,7 @@ async fn options_is_204_on_any_path_whoever_asks() {
 }
 
 #[tokio::test]
-async fn only_listed_pages_may_read_where_there_is_a_list() {
+async fn e8_only_listed_pages_may_read_where_there_is_a_list() {
     let list = |list: &[&str]| AllowedOrigins::parse(list).unwrap();
     let listed = spawn_app_with(|config| config.origins = list(&["https://app.example.com"])).await;
     let other = spawn_app_with(|config| config.origins = list(&["https://other.example.com"])).await;

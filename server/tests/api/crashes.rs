@@ -14,7 +14,7 @@ use crate::helpers::{Backend, eventually, on_both_stores};
 use crate::postgres::Cluster;
 use crate::program::{Place, Program};
 
-on_both_stores!(what_was_answered_outlives_a_server_that_is_killed);
+on_both_stores!(r2_what_was_answered_outlives_a_server_that_is_killed);
 
 const CLIENTS: usize = 16;
 const ROUNDS: usize = 20;
@@ -70,7 +70,7 @@ fn serve(place: &Place, database: &str) -> Command {
     command
 }
 
-async fn what_was_answered_outlives_a_server_that_is_killed(backend: Backend) {
+async fn r2_what_was_answered_outlives_a_server_that_is_killed(backend: Backend) {
     let place = Place::new();
     let database = place.database_on(backend).await;
     let mut chains = Vec::new();
@@ -107,7 +107,7 @@ async fn what_was_answered_outlives_a_server_that_is_killed(backend: Backend) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs PostgreSQL: run `make test`"]
-async fn a_database_that_crashes_is_503_until_it_is_back_and_nothing_is_lost() {
+async fn r2_a_database_that_crashes_is_503_until_it_is_back_and_nothing_is_lost() {
     let place = Place::new();
     let cluster = Cluster::start();
     let database = cluster.database().await;

@@ -12,7 +12,7 @@ use tokio::runtime::Handle;
 
 use crate::helpers::{Backend, TestApp, on_both_stores, spawn_app_on};
 
-on_both_stores!(stores_do_what_is_decided_and_no_rotation_extends_the_absolute_end);
+on_both_stores!(r7_stores_do_what_is_decided_and_no_rotation_extends_the_absolute_end);
 
 const IDLE: Duration = Duration::from_mins(1);
 const ABSOLUTE: Duration = Duration::from_secs(150);
@@ -36,7 +36,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 4..16)
 }
 
-async fn stores_do_what_is_decided_and_no_rotation_extends_the_absolute_end(backend: Backend) {
+async fn r7_stores_do_what_is_decided_and_no_rotation_extends_the_absolute_end(backend: Backend) {
     let app = spawn_app_on(backend, |_| {}).await;
     let store = app.store().await;
     let mut runner = TestRunner::new(Config { cases: 24, failure_persistence: None, ..Config::default() });

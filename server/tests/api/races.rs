@@ -6,14 +6,14 @@ use futures_util::future::join_all;
 
 use crate::helpers::{Backend, Tokens, on_both_stores, spawn_app, spawn_app_on};
 
-on_both_stores!(two_servers_on_one_database_agree_on_the_successor);
+on_both_stores!(r1_two_servers_on_one_database_agree_on_the_successor);
 
 const USES: usize = 64;
 const ROUNDS: usize = 10;
 const MANY_ROUNDS: usize = 200;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_token_used_by_many_at_once_has_one_successor() {
+async fn r1_one_token_used_by_many_at_once_has_one_successor() {
     let app = spawn_app().await;
     let mut token = app.login().await.refresh;
     for round in 1..=MANY_ROUNDS {
@@ -25,7 +25,7 @@ async fn one_token_used_by_many_at_once_has_one_successor() {
     }
 }
 
-async fn two_servers_on_one_database_agree_on_the_successor(backend: Backend) {
+async fn r1_two_servers_on_one_database_agree_on_the_successor(backend: Backend) {
     let one = spawn_app_on(backend, |_| {}).await;
     let two = one.sibling().await;
     let mut token = one.login().await.refresh;
@@ -68,7 +68,7 @@ async fn attempts_of_different_owners_never_get_two_successors() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn after_a_logout_among_refreshes_nothing_of_the_session_works() {
+async fn r5_after_a_logout_among_refreshes_nothing_of_the_session_works() {
     for _ in 0..ROUNDS {
         let app = spawn_app().await;
         let login = app.login().await;

@@ -104,7 +104,7 @@ async fn a_remembered_key_beside_another_token_than_its_own_is_no_late_duplicate
 }
 
 #[tokio::test]
-async fn a_forged_token_changes_nothing() {
+async fn r9_a_forged_token_changes_nothing() {
     let app = spawn_app().await;
     let login = app.login().await;
     let used = login.refresh.clone();
@@ -128,7 +128,7 @@ async fn a_forged_token_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_database_that_lost_its_tail_logs_nobody_out() {
+async fn r10_a_database_that_lost_its_tail_logs_nobody_out() {
     let app = spawn_app().await;
     let mut newest = app.login().await;
     for _ in 0..3 {
@@ -183,7 +183,7 @@ async fn an_expired_session_is_over() {
 }
 
 #[tokio::test]
-async fn an_access_token_is_no_refresh_token_nor_the_other_way_round() {
+async fn s3_an_access_token_is_no_refresh_token_nor_the_other_way_round() {
     let app = spawn_app().await;
     let login = app.login().await;
     assert_eq!(app.refresh_status(&login.access, None).await, 403);

@@ -14,12 +14,12 @@ use serde_json::json;
 use crate::helpers::{Backend, CHEAP, TestApp, on_both_stores, spawn_app_on};
 
 on_both_stores!(
-    guesses_are_refused_unheard_after_ten_and_one_more_is_heard_after_a_while,
+    e7_guesses_are_refused_unheard_after_ten_and_one_more_is_heard_after_a_while,
     an_unknown_name_is_answered_like_a_known_one,
     of_many_guesses_at_once_on_two_servers_ten_are_heard,
     logins_that_are_right_are_never_refused,
     a_network_that_sprays_is_refused_and_the_owner_in_it_is_not,
-    strangers_do_not_lock_out_the_owner,
+    e7_strangers_do_not_lock_out_the_owner,
 );
 
 /// What a login is answered: the status, when to come back, the body.
@@ -82,7 +82,7 @@ async fn the_alarm_is_raised_once_and_neither_log_nor_database_holds_what_was_ty
     assert!(!log.contains("canary"), "{log}");
 }
 
-async fn guesses_are_refused_unheard_after_ten_and_one_more_is_heard_after_a_while(backend: Backend) {
+async fn e7_guesses_are_refused_unheard_after_ten_and_one_more_is_heard_after_a_while(backend: Backend) {
     let app = spawn_app_on(backend, |_| {}).await;
     for _ in 0..10 {
         assert_eq!(login(&app, "admin", "guess").await.0, 401);
@@ -160,7 +160,7 @@ async fn a_network_that_sprays_is_refused_and_the_owner_in_it_is_not(backend: Ba
     assert_eq!(status_from(&auth, "203.0.113.200", "name 200", "guess").await, 429);
 }
 
-async fn strangers_do_not_lock_out_the_owner(backend: Backend) {
+async fn e7_strangers_do_not_lock_out_the_owner(backend: Backend) {
     let app = spawn_app_on(backend, |_| {}).await;
     let auth = auth_of(&app).await;
     assert_eq!(status_from(&auth, "2001:db8:1:2::3", "admin", "123456").await, 200);

@@ -10,9 +10,9 @@ use serde_json::json;
 use crate::helpers::{Backend, CHEAP, TestApp, on_both_stores, spawn_app_on};
 
 on_both_stores!(
-    a_changed_password_ends_all_sessions_at_once,
-    a_disabled_user_is_refused_everywhere,
-    a_removed_user_takes_its_sessions_along_and_its_number_is_not_given_again,
+    r11_a_changed_password_ends_all_sessions_at_once,
+    r11_a_disabled_user_is_refused_everywhere,
+    r11_a_removed_user_takes_its_sessions_along_and_its_number_is_not_given_again,
     a_login_that_verified_the_old_password_opens_no_session,
     a_right_login_renews_a_hash_of_other_parameters_and_ends_no_session,
     a_changed_password_is_not_undone_by_a_login_that_renews_the_old_hash,
@@ -28,7 +28,7 @@ async fn change_password(store: &Arc<dyn Store>, password: &str) {
     assert!(store.set_password(&admin(), &hash).await.unwrap());
 }
 
-async fn a_changed_password_ends_all_sessions_at_once(backend: Backend) {
+async fn r11_a_changed_password_ends_all_sessions_at_once(backend: Backend) {
     let app = spawn_app_on(backend, |_| {}).await;
     let login = app.login().await;
     change_password(&app.store().await, "new").await;
@@ -42,7 +42,7 @@ async fn a_changed_password_ends_all_sessions_at_once(backend: Backend) {
     assert_eq!(try_login("new").await, 200);
 }
 
-async fn a_disabled_user_is_refused_everywhere(backend: Backend) {
+async fn r11_a_disabled_user_is_refused_everywhere(backend: Backend) {
     let app = spawn_app_on(backend, |_| {}).await;
     let login = app.login().await;
     app.db_execute("UPDATE users SET disabled_at = 1").await;
@@ -53,7 +53,7 @@ async fn a_disabled_user_is_refused_everywhere(backend: Backend) {
     assert_eq!(app.db_session::<i64>("generation").await, 0);
 }
 
-async fn a_removed_user_takes_its_sessions_along_and_its_number_is_not_given_again(backend: Backend) {
+async fn r11_a_removed_user_takes_its_sessions_along_and_its_number_is_not_given_again(backend: Backend) {
     let app = spawn_app_on(backend, |_| {}).await;
     let login = app.login().await;
     let store = app.store().await;

@@ -86,7 +86,7 @@ async fn pair(response: reqwest::Response) -> Value {
 }
 
 #[tokio::test]
-async fn what_is_not_asked_for_is_ignored() {
+async fn e2_what_is_not_asked_for_is_ignored() {
     let app = spawn_app().await;
     let login = r#"{"username":"admin","password":"123456","remember":true,"nested":{"a":[1]}}"#;
     for content_type in [None, Some("text/plain"), Some("application/x-www-form-urlencoded")] {
@@ -107,7 +107,7 @@ async fn what_is_not_asked_for_is_ignored() {
 }
 
 #[tokio::test]
-async fn protected_answers_by_what_authorization_holds() {
+async fn e5_protected_answers_by_what_authorization_holds() {
     let app = spawn_app().await;
     let access = app.login().await.access;
     let challenge = r#"Bearer realm="authcli""#;
@@ -146,7 +146,7 @@ async fn protected_answers_by_what_authorization_holds() {
 }
 
 #[tokio::test]
-async fn a_wrong_method_is_told_the_right_ones() {
+async fn e2_a_wrong_method_is_told_the_right_ones() {
     let app = spawn_app().await;
     let table = [
         ("/login", "POST"),
