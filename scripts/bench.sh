@@ -26,7 +26,7 @@ if [[ -z $OHA ]]; then
 fi
 export OHA
 
-benches=(gate processes compare server)
+benches=(gate processes compare proxy server)
 # Cargo's bench profile is the release profile: what is built here is what `cargo bench` runs.
 step 'build' cargo build --workspace --release --locked --bins --test allocations "${benches[@]/#/--bench=}"
 step 'allocations' cargo test --workspace --release --locked --test allocations

@@ -23,6 +23,8 @@ pub mod load;
 pub mod lock;
 mod private_fs;
 pub mod profile;
+#[cfg(feature = "proxy")]
+pub mod proxy;
 pub mod renewal;
 pub mod session;
 pub mod store;

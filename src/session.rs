@@ -47,6 +47,8 @@ pub struct Session {
     server: ServerUrl,
     /// How tokens are sent; shared by all clones.
     attachment: Arc<Attachment>,
+    /// Whether a server may be silent for as long as it likes.
+    patient: bool,
 }
 
 /// A request without its token.
@@ -76,7 +78,14 @@ impl Session {
     /// A session whose tokens come from `gate` and are for `server`, which takes them as `attachment` says. `client` must
     /// not follow redirects: it would carry the token along.
     pub fn new(gate: RefreshGate, client: Client, server: ServerUrl, attachment: Attachment) -> Self {
-        Self { gate, client, server, attachment: Arc::new(attachment) }
+        Self { gate, client, server, attachment: Arc::new(attachment), patient: false }
+    }
+
+    /// The same session for who has a patience of their own: a silent server is waited for until the request is dropped,
+    /// or for its [`timeout`](Request::timeout).
+    #[must_use]
+    pub fn patient(self) -> Self {
+        Self { patient: true, ..self }
     }
 
     /// Returns the gate, for its counts and for tokens without a request.
@@ -204,6 +213,9 @@ impl Session {
         let sending = self.client.execute(head);
         tokio::pin!(sending);
         let sent = loop {
+            if self.patient {
+                break sending.await;
+            }
             let deadline = outgoing.transfer.waiting_since() + SILENCE_BOUND;
             tokio::select! {
                 sent = &mut sending => break sent,

@@ -1,6 +1,26 @@
 //! Being asked to stop: SIGINT, SIGTERM, SIGHUP.
 
+use tokio::sync::watch;
+
 use crate::outcome::Exit;
+
+/// Tells a command that finishes its work by itself when it is to do so.
+#[derive(Clone, Debug)]
+pub(crate) struct Stopping(watch::Receiver<bool>);
+
+impl Stopping {
+    /// Returns the means to say so, and what hears it.
+    pub(crate) fn new() -> (watch::Sender<bool>, Self) {
+        let (say, hear) = watch::channel(false);
+        (say, Self(hear))
+    }
+
+    /// Waits until it is said.
+    pub(crate) async fn asked(mut self) {
+        // Who is gone cannot say it any more, and that is as good.
+        drop(self.0.wait_for(|asked| *asked).await);
+    }
+}
 
 /// Signals that ask the program to stop. A signal that was ignored when the program started stays ignored: `nohup` and
 /// background jobs of a shell rely on it.

@@ -3,6 +3,7 @@
 
 mod load;
 mod profile;
+mod proxy;
 mod request;
 mod session;
 mod shell;
@@ -14,6 +15,7 @@ use authcli::store::StoreKind;
 
 pub(crate) use self::load::BurstArgs;
 pub(crate) use self::profile::{ProfileArgs, ProfileCommand};
+pub(crate) use self::proxy::ProxyArgs;
 pub(crate) use self::request::{GetArgs, RequestArgs};
 pub(crate) use self::session::{LoginArgs, LogoutArgs, StatusArgs, TokenArgs};
 pub(crate) use self::shell::{CompletionsArgs, DoctorArgs, ManArgs};
@@ -117,6 +119,18 @@ Examples:
   authcli burst -n 10
   authcli burst -n 1000 -c 50 /users --json | jq .refreshes")]
     Burst(BurstArgs),
+    /// Serve other programs: a local proxy to the server that adds a live token to whatever passes
+    #[command(after_help = "\
+Examples:
+  authcli proxy                                      # then, with the address that it prints:
+  curl http://127.0.0.1:40123/Vb3s…/users
+
+  authcli proxy --listen unix:$XDG_RUNTIME_DIR/api.sock
+  curl --unix-socket $XDG_RUNTIME_DIR/api.sock http://localhost/users
+
+The printed address is a secret: whoever knows it, on this machine, calls the server as you. SIGINT and SIGTERM let the \
+requests under way finish, for up to 10 seconds; a second signal ends them at once.")]
+    Proxy(ProxyArgs),
     /// Keep several accounts and servers side by side
     #[command(after_help = "\
 Examples:

@@ -41,7 +41,7 @@ pub(crate) struct Context {
     /// A store asked for by flag.
     store_flag: Option<StoreKind>,
     /// How servers are talked to.
-    client_options: ClientOptions,
+    pub(crate) client_options: ClientOptions,
     /// All gates in use, so that the way out can wait for them.
     gates: Vec<RefreshGate>,
 }

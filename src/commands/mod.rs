@@ -8,6 +8,7 @@ mod limits;
 mod login;
 mod logout;
 mod profile;
+mod proxy;
 mod refresh;
 mod request;
 mod shell;
@@ -18,22 +19,26 @@ use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::error::Elapsed;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use self::context::Context;
 use crate::cli::{Cli, Command};
 use crate::outcome::Exit;
-use crate::signals::StopSignals;
+use crate::signals::{StopSignals, Stopping};
 use crate::ui::Printer;
 use crate::ui::report;
 
 /// How long a program that was asked to stop waits for a refresh to be saved.
 const SETTLE_BOUND: Duration = Duration::from_secs(10);
 
+/// How long the requests of a proxy that was asked to stop may go on, and when a person is told that they do.
+const FINISH_BOUND: Duration = Duration::from_secs(10);
+const FINISH_TOLD_AFTER: Duration = Duration::from_secs(1);
+
 /// Returns a runtime fit for `command`: one thread starts fastest, and all of them serve many requests.
 pub(crate) fn runtime_for(command: &Command) -> std::io::Result<Runtime> {
     match command {
-        Command::Burst(_) => Builder::new_multi_thread().enable_all().build(),
+        Command::Burst(_) | Command::Proxy(_) => Builder::new_multi_thread().enable_all().build(),
         _ => Builder::new_current_thread().enable_all().build(),
     }
 }
@@ -53,9 +58,24 @@ pub(crate) async fn run(cli: Cli) -> Exit {
     let printer = context.printer.clone();
     // Not before: until here nothing needs an end of its own, and on a disk that hangs a signal must end the program.
     let mut signals = StopSignals::listen();
-    let (result, stopped) = tokio::select! {
-        result = dispatch(cli.command, &mut context) => (result, false),
-        signal = signals.next() => (Ok(signal), true),
+    let finishes = matches!(cli.command, Command::Proxy(_));
+    let (stop, stopping) = Stopping::new();
+    let (result, stopped) = {
+        let work = dispatch(cli.command, &mut context, stopping);
+        tokio::pin!(work);
+        tokio::select! {
+            result = &mut work => (result, false),
+            signal = signals.next() => {
+                if finishes {
+                    stop.send_replace(true);
+                    tokio::select! {
+                        () = finish(&printer, work) => {}
+                        signal = signals.next() => return signal,
+                    }
+                }
+                (Ok(signal), true)
+            }
+        }
     };
     let mut exit = result.unwrap_or_else(|error| report::failure(&printer, &error));
     let settle = timeout(SETTLE_BOUND, context.settle());
@@ -72,6 +92,25 @@ pub(crate) async fn run(cli: Cli) -> Exit {
     }
 }
 
+/// Lets work that was asked to stop come to its end.
+async fn finish(printer: &Printer, work: impl Future<Output = anyhow::Result<Exit>>) {
+    let work = timeout(FINISH_BOUND, work);
+    tokio::pin!(work);
+    let finished = tokio::select! {
+        finished = &mut work => finished,
+        () = sleep(FINISH_TOLD_AFTER) => {
+            printer.note("Finishing the requests under way; press Ctrl-C again to end them");
+            work.await
+        }
+    };
+    match finished {
+        // How it ends is decided by the signal.
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => drop(report::failure(printer, &error)),
+        Err(_) => printer.warn("some requests were still under way; they were cut off"),
+    }
+}
+
 /// Returns how the program ends once its refreshes are settled, or the time for that is over.
 fn settled_exit(printer: &Printer, settled: Result<anyhow::Result<()>, Elapsed>, exit: Exit) -> Exit {
     match settled {
@@ -84,7 +123,7 @@ fn settled_exit(printer: &Printer, settled: Result<anyhow::Result<()>, Elapsed>,
     }
 }
 
-async fn dispatch(command: Command, context: &mut Context) -> anyhow::Result<Exit> {
+async fn dispatch(command: Command, context: &mut Context, stopping: Stopping) -> anyhow::Result<Exit> {
     match command {
         Command::Login(args) => login::run(context, args.username, args.password_stdin).await,
         Command::Logout(args) => logout::run(context, args.all).await,
@@ -93,6 +132,7 @@ async fn dispatch(command: Command, context: &mut Context) -> anyhow::Result<Exi
         Command::Refresh => refresh::run(context).await,
         Command::Get(args) => get::run(context, args).await,
         Command::Burst(args) => burst::run(context, args).await,
+        Command::Proxy(args) => proxy::run(context, args, stopping).await,
         Command::Profile(args) => profile::run(context, args.command).await,
         Command::Doctor(args) => doctor::run(Ok(context), &context.printer, args.json).await,
         Command::Completions(args) => shell::completions(&context.printer, args.shell).await,

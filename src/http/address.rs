@@ -135,6 +135,24 @@ impl ServerUrl {
         }
         Ok(url)
     }
+
+    /// Returns the URL of `target` (path and query, as they stand in the head of a request), under this address. Unlike
+    /// with [`join`](Self::join), `//` at its beginning is no host but an empty segment. Dot segments, encoded ones too, are
+    /// resolved, as every client does (RFC 3986 section 5.2.4), and must not lead out of the server's own path; an encoded
+    /// slash stays one.
+    pub fn join_target(&self, target: &str) -> Result<Url, AddressError> {
+        let refused = |why| AddressError::NotAPath { path: without_user(target), origin: self.origin_text(), why };
+        let path = target.split('?').next().unwrap_or_default();
+        if path.contains('\\') {
+            return Err(refused("it holds a backslash"));
+        }
+        let joined = format!("{}{}", self.base, target.strip_prefix('/').unwrap_or(target));
+        let url = Url::parse(&joined).map_err(|_| refused("it cannot be part of a URL"))?;
+        if url.origin() != self.base.origin() || !url.path().starts_with(self.base.path()) {
+            return Err(refused("it leads out of the server's own path"));
+        }
+        Ok(url)
+    }
 }
 
 impl fmt::Display for ServerUrl {
@@ -232,6 +250,27 @@ mod tests {
     }
 
     #[test]
+    fn targets_stay_under_the_servers_own_path() {
+        for (base, target, expected) in [
+            ("https://h/v1", "/users?a=b#c", Some("https://h/v1/users?a=b#c")),
+            ("https://h/v1", "", Some("https://h/v1/")),
+            ("https://h/v1", "?a", Some("https://h/v1/?a")),
+            ("https://h/v1", "//evil.example/x", Some("https://h/v1//evil.example/x")),
+            ("https://h/v1", "/https://evil.example/x", Some("https://h/v1/https://evil.example/x")),
+            ("https://h", "@evil.example", Some("https://h/@evil.example")),
+            ("https://h/v1", "/a%2Fb/..%2F..%2Fc", Some("https://h/v1/a%2Fb/..%2F..%2Fc")),
+            ("https://h/v1", "/a/../b", Some("https://h/v1/b")),
+            ("https://h/v1", "/a?../..\\", Some("https://h/v1/a?../..\\")),
+            ("https://h/v1", "/../admin", None),
+            ("https://h/v1", "/a/%2e%2E/.%2e/admin", None),
+            ("https://h/v1", "/..\\admin", None),
+            ("https://h/v1", "/..", None),
+        ] {
+            assert_eq!(server(base).join_target(target).ok().as_ref().map(Url::as_str), expected, "{base} + {target}");
+        }
+    }
+
+    #[test]
     fn no_path_leads_to_another_origin() {
         for path in [
             "//evil.example/x",
@@ -266,6 +305,10 @@ mod tests {
             let server = server(base);
             if let Ok(url) = server.join(&path) {
                 prop_assert_eq!(url.origin(), server.origin());
+            }
+            if let Ok(url) = server.join_target(&path) {
+                prop_assert_eq!(url.origin(), server.origin());
+                prop_assert!(url.path().starts_with(server.url().path()));
             }
         }
 

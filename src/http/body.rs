@@ -2,9 +2,11 @@
 //!
 //! - A *repeatable* body (none, bytes in memory, a file) can be sent again, after a refresh for instance. A file is opened
 //!   anew for each sending, and must still be as long as it was.
+//! - What a proxy passes on is sent while it arrives, and kept meanwhile up to the same bound ([`KeptBodies`]).
 //! - Any other is a stream that is sent *once*. What a source gives up to [`KEPT_IN_MEMORY`] is kept, so that it can be
 //!   repeated ([`Body::read_ahead`]); beyond that nothing is kept, however long it is.
 
+mod kept;
 mod outgoing;
 
 use std::fmt;
@@ -17,6 +19,8 @@ use futures_util::stream::{self, BoxStream, Stream, StreamExt as _};
 use tokio::io::AsyncRead;
 use tokio_util::io::ReaderStream;
 
+use self::kept::Kept;
+pub use self::kept::KeptBodies;
 pub(crate) use self::outgoing::Outgoing;
 
 /// How much of a source is kept in memory to be sent again: 8 MiB.
@@ -43,6 +47,10 @@ enum Kind {
     },
     Once {
         source: Arc<Mutex<Option<Source>>>,
+        length: Option<u64>,
+    },
+    Kept {
+        body: Arc<Kept>,
         length: Option<u64>,
     },
 }
@@ -100,7 +108,11 @@ impl Body {
 
     /// Returns whether it can be sent more than once.
     pub fn is_repeatable(&self) -> bool {
-        !matches!(self.kind, Kind::Once { .. })
+        match &self.kind {
+            Kind::Once { .. } => false,
+            Kind::Kept { body, .. } => body.is_repeatable(),
+            _ => true,
+        }
     }
 
     /// Returns whether there is no body, which is not the same as one of no bytes.
@@ -114,7 +126,7 @@ impl Body {
             Kind::None => Some(0),
             Kind::Bytes(bytes) => Some(bytes.len() as u64),
             Kind::File { length, .. } => Some(*length),
-            Kind::Once { length, .. } => *length,
+            Kind::Once { length, .. } | Kind::Kept { length, .. } => *length,
         }
     }
 
@@ -132,6 +144,7 @@ impl Body {
                 let Some(source) = taken else { return Ok(None) };
                 Outgoing::stream(source, *length)
             }
+            Kind::Kept { body, length } => return Ok(body.open(*length)),
         }))
     }
 }
@@ -150,6 +163,7 @@ impl fmt::Debug for Body {
             Kind::Bytes(_) => "Bytes",
             Kind::File { .. } => "File",
             Kind::Once { .. } => "Once",
+            Kind::Kept { .. } => "Kept",
         };
         formatter.debug_struct(name).field("length", &self.length()).finish()
     }

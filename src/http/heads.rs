@@ -3,7 +3,10 @@
 //! A value is left out if its header's name suggests a secret, if it was marked sensitive, or if it holds one of the
 //! session's own secrets (a server may echo them anywhere). Queries are left out too: many APIs take keys there.
 
-use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, WWW_AUTHENTICATE};
+use reqwest::header::{
+    CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, LOCATION, REFERER,
+    WWW_AUTHENTICATE,
+};
 use reqwest::{Request, Response};
 use tracing::{Level, debug, enabled};
 
@@ -68,7 +71,10 @@ fn shown(name: &HeaderName, value: &HeaderValue, secrets: &[&str]) -> String {
     let telling = name != WWW_AUTHENTICATE && TELLING.iter().any(|part| name.as_str().contains(part));
     let echoed = secrets.iter().any(|secret| !secret.is_empty() && text.contains(secret));
     if !(telling || echoed || value.is_sensitive()) {
-        return text.to_owned();
+        return match text.split_once('?') {
+            Some((path, _)) if [LOCATION, CONTENT_LOCATION, REFERER].contains(name) => format!("{path}?…"),
+            _ => text.to_owned(),
+        };
     }
     if text.starts_with("Bearer ") { format!("Bearer {REDACTED}") } else { REDACTED.into() }
 }
@@ -86,6 +92,7 @@ mod tests {
             ("content-type", "application/json", "application/json"),
             ("x-request-id", "7", "7"),
             ("www-authenticate", "Bearer error=\"invalid_token\"", "Bearer error=\"invalid_token\""),
+            ("location", "/callback?code=c", "/callback?…"),
             ("set-cookie", "a=b", REDACTED),
             ("x-api-key", "k", REDACTED),
             ("idempotency-key", "k", REDACTED),

@@ -7,8 +7,8 @@ mod heads;
 mod transport;
 
 pub use self::address::{AddressError, ServerUrl};
-pub use self::body::Body;
 pub(crate) use self::body::Outgoing;
+pub use self::body::{Body, KEPT_IN_MEMORY, KeptBodies};
 pub use self::challenge::Challenge;
 pub(crate) use self::heads::{log_request, log_response, log_token_response, secrets_of};
 pub(crate) use self::transport::{CONNECT_BOUND, server_time};

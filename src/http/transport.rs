@@ -15,6 +15,7 @@ pub(crate) const CONNECT_BOUND: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug, Default)]
 pub struct ClientOptions {
     authorities: Option<Vec<Certificate>>,
+    passes_on: bool,
 }
 
 /// A text holds no certificate that could be read.
@@ -32,6 +33,13 @@ impl ClientOptions {
         }
         self.authorities = Some(read);
         Ok(self)
+    }
+
+    /// For who passes answers on: bodies are left as they come, and only HTTP/1.1 is spoken, in which alone a connection
+    /// can be upgraded.
+    #[must_use]
+    pub fn passing_on(self) -> Self {
+        Self { passes_on: true, ..self }
     }
 }
 
@@ -52,6 +60,9 @@ pub fn client_for(server: &ServerUrl, options: &ClientOptions) -> reqwest::Resul
     }
     if server.is_loopback() {
         builder = builder.no_proxy();
+    }
+    if options.passes_on {
+        builder = builder.http1_only().no_gzip().no_brotli().no_zstd().no_deflate();
     }
     builder.build()
 }

@@ -69,6 +69,24 @@ impl Answer {
         chunk.map_err(|cause| network_error(self.response.url(), cause))
     }
 
+    /// Returns it as one with the body as it comes, trailers included; no bound of time goes with it.
+    #[cfg(feature = "proxy")]
+    pub(crate) fn into_http(self) -> hyper::Response<reqwest::Body> {
+        use futures_util::stream::{StreamExt as _, TryStreamExt as _, iter};
+        use http_body_util::{BodyStream, StreamBody};
+        use hyper::body::Frame;
+
+        type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+        let mut response = hyper::Response::<reqwest::Body>::from(self.response);
+        if !self.read_ahead.is_empty() {
+            let read = iter(self.read_ahead).map_ok(Frame::data).map_err(Cause::from);
+            let rest = BodyStream::new(std::mem::take(response.body_mut())).map_err(Cause::from);
+            *response.body_mut() = reqwest::Body::wrap(StreamBody::new(read.chain(rest)));
+        }
+        response
+    }
+
     /// Reads as much of the body as a refusal usually has. May be dropped at any time: what was read is kept, and what was
     /// not is read by whoever wants the answer.
     pub(super) async fn read_ahead(&mut self) {

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::io;
+use std::iter;
 use std::sync::Arc;
 
 use authcli::error::{StoreError, TokenError};
@@ -21,14 +22,23 @@ pub(crate) fn failure(printer: &Printer, error: &anyhow::Error) -> Exit {
     if is_closed_pipe(error) {
         return Exit::Done;
     }
-    let chain: Vec<String> = messages(error);
+    let Verdict { exit, hint } = judge(error, printer.login_command());
+    tell(printer, error.as_ref(), hint.as_deref());
+    exit
+}
+
+fn tell(printer: &Printer, error: &(dyn Error + 'static), hint: Option<&str>) {
+    let chain = messages(error);
     let (message, causes) = match chain.split_first() {
         Some((message, causes)) => (message.as_str(), causes),
         None => ("unknown", [].as_slice()),
     };
-    let Verdict { exit, hint } = judge(error, printer.login_command());
-    printer.error(message, causes, hint.as_deref());
-    exit
+    printer.error(message, causes, hint);
+}
+
+/// Tells why a request has no answer, where that does not end the program.
+pub(crate) fn unanswered(printer: &Printer, error: &SendError) {
+    tell(printer, error, judge_send(error, printer.login_command()).hint.as_deref());
 }
 
 /// Returns how the program ends after a request without an answer.
@@ -72,14 +82,14 @@ pub(crate) fn told(printer: &Printer, error: &anyhow::Error) -> Told {
 
 /// Returns `error` and its causes in one line, for warnings.
 pub(crate) fn in_one_line(error: &anyhow::Error) -> String {
-    messages(error).join(": ")
+    messages(error.as_ref()).join(": ")
 }
 
 /// Returns the messages of `error` and its causes, each once. What an HTTP client says between the first and the last
 /// cause tells people nothing, so of its errors only the last is kept.
-fn messages(error: &anyhow::Error) -> Vec<String> {
+fn messages(error: &(dyn Error + 'static)) -> Vec<String> {
     let mut told: Vec<String> = Vec::new();
-    let mut chain = error.chain().peekable();
+    let mut chain = iter::successors(Some(error), |error| (**error).source()).peekable();
     while let Some(cause) = chain.next() {
         if cause.is::<reqwest::Error>() && chain.peek().is_some() {
             let Some(root) = chain.last() else { break };

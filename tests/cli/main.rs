@@ -35,6 +35,8 @@ mod kills;
 #[cfg(unix)]
 mod pipelines;
 #[cfg(unix)]
+mod proxy;
+#[cfg(unix)]
 mod shell;
 #[cfg(unix)]
 mod signals;

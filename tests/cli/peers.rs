@@ -242,13 +242,13 @@ fn wait_for_expiry(ttl: Duration) {
 }
 
 /// Lets one of these tests run at a time: a thousand requests beside it could make another's burst outlast its token.
-fn turn() -> MutexGuard<'static, ()> {
+pub(crate) fn turn() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A running Koa server, ended with the value.
-struct Koa {
+pub(crate) struct Koa {
     child: Child,
     url: String,
     access_ttl: Duration,
@@ -270,7 +270,7 @@ fn shaped((shape, path, api): (&str, &str, &str), access_ttl: Duration) -> (Koa,
 }
 
 impl Koa {
-    fn start(script: &[&str], access_ttl: Duration) -> Self {
+    pub(crate) fn start(script: &[&str], access_ttl: Duration) -> Self {
         let mut command = node(script);
         command.env("PORT", "0").env("ACCESS_TTL", access_ttl.as_secs().to_string()).stderr(Stdio::null());
         let mut child = command.spawn().unwrap();
@@ -285,7 +285,7 @@ impl Koa {
     }
 
     /// A user who has logged in.
-    fn user(&self) -> Cli {
+    pub(crate) fn user(&self) -> Cli {
         let cli = Cli::new(&self.url);
         cli.login();
         cli
@@ -299,7 +299,7 @@ impl Koa {
     }
 
     /// Asks how often each call was made, over a connection of the test's own.
-    fn counts(&self) -> Value {
+    pub(crate) fn counts(&self) -> Value {
         let mut stream = TcpStream::connect(self.url.strip_prefix("http://").unwrap()).unwrap();
         stream.set_read_timeout(Some(BOUND)).unwrap();
         stream.write_all(b"GET /__counts HTTP/1.0\r\n\r\n").unwrap();
@@ -325,7 +325,7 @@ fn peers<'a>(ours: &'a [&'a str], seeds: &'a [&'a str]) -> impl Iterator<Item = 
 }
 
 /// A command that runs a script of `tests/peers/`.
-fn node(script: &[&str]) -> Command {
+pub(crate) fn node(script: &[&str]) -> Command {
     let peers = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers");
     assert!(peers.join("node_modules").exists(), "the peers are not installed: run `npm ci` in tests/peers");
     let mut command = Command::new("node");

@@ -147,13 +147,8 @@ impl Cli {
     #[track_caller]
     pub(crate) fn start_with_input<S: AsRef<OsStr>>(&self, arguments: &[S], input: &str) -> Running {
         let mut command = self.command(arguments);
-        let mut running = Running::start({
-            command.stdin(Stdio::piped());
-            command
-        });
-        // It may have ended already, without reading.
-        let _ = running.child.stdin.take().unwrap().write_all(input.as_bytes());
-        running
+        command.stdin(Stdio::piped());
+        Running::start_with_input(command, input)
     }
 
     /// Starts with standard output in the test's own hands.
@@ -224,6 +219,15 @@ impl Running {
     #[track_caller]
     pub(crate) fn start(mut command: Command) -> Self {
         Self::adopt(command.spawn().unwrap())
+    }
+
+    /// Starts with `input` on standard input, which the command must have piped.
+    #[track_caller]
+    pub(crate) fn start_with_input(command: Command, input: &str) -> Self {
+        let mut running = Self::start(command);
+        // It may have ended already, without reading.
+        let _ = running.child.stdin.take().unwrap().write_all(input.as_bytes());
+        running
     }
 
     fn adopt(mut child: Child) -> Self {

@@ -1,0 +1,81 @@
+//! Being asked to stop.
+
+use std::io::Write as _;
+use std::net::TcpStream;
+
+use rustix::process::Signal;
+
+use super::{Proxied, Reply};
+use crate::support::{Answer, Cli, Endpoint, eventually, logged_in};
+
+#[test]
+fn requests_under_way_are_answered_and_nobody_else_is() {
+    for (signal, code) in [(Signal::TERM, 143), (Signal::INT, 130), (Signal::HUP, 129)] {
+        let (endpoint, cli) = logged_in();
+        let proxy = Proxied::start(&cli, &[]);
+        // Connections that lie idle, used and unused, do not hold it up.
+        let (_unused, mut used) = (proxy.connect(), proxy.connect());
+        let head = proxy.head("GET", "/first", &[("Connection", "keep-alive")]);
+        used.write_all(head.as_bytes()).unwrap();
+        endpoint.expect("GET", "/first").reply(Answer::new(200, "first"));
+        super::read_head(&mut used);
+        super::read_exactly(&mut used, 5);
+        let answer = proxy.ask_aside("GET", "/x", &[], b"");
+        let call = endpoint.expect("GET", "/x");
+        proxy.running.signal(signal);
+        let address = proxy.authority().to_owned();
+        eventually("nobody listens any more", || TcpStream::connect(&address).is_err());
+        call.reply(Answer::new(200, "fine"));
+        assert_eq!(answer.join().unwrap().text(), "fine");
+        proxy.finish().expect(code);
+    }
+}
+
+#[test]
+fn a_refresh_under_way_is_saved() {
+    let endpoint = Endpoint::start();
+    let cli = Cli::new(&endpoint.url);
+    cli.login_at(&endpoint, "access-1", "refresh-1", 0.001);
+    let proxy = Proxied::start(&cli, &[]);
+    let answer = proxy.ask_aside("GET", "/x", &[], b"");
+    let refresh = endpoint.expect("POST", "/refresh");
+    proxy.running.signal(Signal::TERM);
+    refresh.reply(Answer::tokens("access-2", "refresh-2", 900.0));
+    let call = endpoint.expect("GET", "/x");
+    assert_eq!(call.bearer(), Some("access-2"));
+    call.reply(Answer::new(200, "fine"));
+    assert_eq!(answer.join().unwrap().text(), "fine");
+    proxy.finish().expect(143);
+    assert_eq!(cli.run(&["token"]).expect(0).text(), "access-2\n");
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let (endpoint, cli) = logged_in();
+    let proxy = Proxied::start(&cli, &[]);
+    let answer = proxy.ask_aside("GET", "/x", &[], b"");
+    let call = endpoint.expect("GET", "/x");
+    proxy.running.signal(Signal::INT);
+    proxy.running.signal(Signal::TERM);
+    let mut proxy = proxy;
+    eventually("it ends", || proxy.running.has_ended());
+    proxy.finish().expect(143);
+    assert!(answer.join().is_err(), "the client is cut off");
+    call.hang_up();
+}
+
+#[test]
+fn who_reads_the_address_may_go_away() {
+    let (endpoint, cli) = logged_in();
+    let proxy = Proxied::start(&cli, &[]);
+    let Proxied { running, address, stdout } = proxy;
+    drop(stdout);
+    let mut client = TcpStream::connect(address.strip_prefix("http://").unwrap().split('/').next().unwrap()).unwrap();
+    let path = address.rsplit_once('/').unwrap().1;
+    let host = address.strip_prefix("http://").unwrap().split('/').next().unwrap();
+    write!(client, "GET /{path}/x HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").unwrap();
+    endpoint.expect("GET", "/x").reply(Answer::new(200, "fine"));
+    assert_eq!(Reply::read(client).text(), "fine");
+    running.signal(Signal::TERM);
+    running.finish().expect(143);
+}
