@@ -223,7 +223,27 @@ impl Context {
 
     /// Returns a client for `server`, set up as the profile and the flags say.
     pub(crate) fn client_for(&self, server: &ServerUrl) -> anyhow::Result<Client> {
-        client_for(server, &self.client_options).context("could not set up the HTTP client")
+        let options = self.options_for(server)?;
+        client_for(server, &options).context("could not set up the HTTP client")
+    }
+
+    /// Returns what a client for `server` is set up with: the flag's authorities, else the profile's. The profile's file is
+    /// read only where it is needed, so that `profile set` can mend a name that leads nowhere.
+    fn options_for(&self, server: &ServerUrl) -> anyhow::Result<ClientOptions> {
+        let own = self.profile().and_then(|profile| profile.cacert.as_deref());
+        let Some(path) = own.filter(|_| server.is_https() && !self.client_options.has_authorities()) else {
+            return Ok(self.client_options.clone());
+        };
+        let unusable = |why: &dyn std::fmt::Display| {
+            let message = format!(
+                "could not use {}, which `cacert` of profile `{}` names: {why}",
+                path.display(),
+                self.profile_name
+            );
+            Usage::with_hint(message, "`authcli profile set cacert FILE` names another, `--unset` takes it away")
+        };
+        let pem = std::fs::read(path).map_err(|error| unusable(&error))?;
+        Ok(self.client_options.clone().with_authorities(&pem).map_err(|error| unusable(&error))?)
     }
 
     /// Opens the stored session for requests.

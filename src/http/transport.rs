@@ -41,6 +41,11 @@ impl ClientOptions {
     pub fn passing_on(self) -> Self {
         Self { passes_on: true, ..self }
     }
+
+    /// Returns whether the authorities to trust have been chosen.
+    pub fn has_authorities(&self) -> bool {
+        self.authorities.is_some()
+    }
 }
 
 /// Returns a client for `server`. It follows no redirect: a token must not travel to where it was not meant to go. It

@@ -214,3 +214,23 @@ fn profiles_are_changed_whatever_server_is_asked_for() {
         cli.run(&[arguments, &["--server", NOBODY]].concat()).expect(0);
     }
 }
+
+#[test]
+fn the_profiles_authorities_are_read_where_they_are_needed() {
+    let cli = Cli::new("https://127.0.0.1:1");
+    fs::write(cli.home().join("ca.pem"), "no certificate").unwrap();
+    cli.run(&["profile", "set", "cacert", "ca.pem"]).expect(0);
+    let refused = cli.run_with_input(&LOGIN, "123456\n").expect(2);
+    assert!(
+        refused.stderr.contains("ca.pem, which `cacert` of profile `default` names: it holds no certificate"),
+        "{}",
+        refused.stderr
+    );
+    // Without TLS nobody asks for them, and a file that is gone can be mended.
+    cli.run(&[&LOGIN[..], &["--server", NOBODY]].concat()).expect(6);
+    fs::remove_file(cli.home().join("ca.pem")).unwrap();
+    let doctor = cli.run(&["doctor"]).expect(2);
+    assert!(doctor.text().contains("ca.pem, which `cacert` names"), "{}", doctor.text());
+    cli.run(&["profile", "set", "cacert", "--unset"]).expect(0);
+    cli.run_with_input(&LOGIN, "123456\n").expect(6);
+}

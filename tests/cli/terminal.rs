@@ -249,7 +249,7 @@ fn colours_are_shown_at_a_terminal_and_neither_with_no_color_nor_on_a_dumb_one()
 #[test]
 fn a_narrow_terminal_gets_help_that_fits() {
     let cli = Cli::new(NOBODY);
-    let mut terminal = Terminal::run(&cli, "stty rows 24 cols 50; $AUTHCLI doctor --help");
+    let mut terminal = Terminal::run(&cli, "stty rows 24 cols 50; NO_COLOR=1 $AUTHCLI doctor --help");
     terminal.wait_for("ended with 0");
     let options = terminal.seen.split("Examples:").next().unwrap();
     let longest = options.lines().map(|line| line.trim_end().chars().count()).max().unwrap();
