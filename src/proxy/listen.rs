@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
 #[cfg(unix)]
@@ -145,11 +145,13 @@ pub(super) fn names_of(address: SocketAddr) -> Vec<String> {
         IpAddr::V4(ip) => ip.to_string(),
         IpAddr::V6(ip) => format!("[{ip}]"),
     };
-    let mut names = vec![format!("{ip}:{port}"), format!("localhost:{port}")];
-    if port == 80 {
-        names.extend([ip, "localhost".into()]);
+    let mut names = vec![ip];
+    // Another address is not what that name leads to; somebody else may listen there.
+    if [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)].contains(&address.ip()) {
+        names.push("localhost".into());
     }
-    names
+    let with_port = names.iter().map(|name| format!("{name}:{port}")).collect();
+    if port == 80 { [names, with_port].concat() } else { with_port }
 }
 
 #[cfg(test)]
@@ -177,6 +179,18 @@ mod tests {
         ] {
             let parsed = text.parse::<Listen>().map(|listen| listen.to_string());
             assert_eq!(parsed, expected.map(str::to_owned), "{text}");
+        }
+    }
+
+    #[test]
+    fn localhost_is_the_name_of_its_own_addresses_alone() {
+        for (address, expected) in [
+            ("127.0.0.1:8080", ["127.0.0.1:8080", "localhost:8080"].as_slice()),
+            ("[::1]:8080", &["[::1]:8080", "localhost:8080"]),
+            ("127.0.0.2:8080", &["127.0.0.2:8080"]),
+            ("127.0.0.1:80", &["127.0.0.1", "localhost", "127.0.0.1:80", "localhost:80"]),
+        ] {
+            assert_eq!(names_of(address.parse().unwrap()), expected, "{address}");
         }
     }
 

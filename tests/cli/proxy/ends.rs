@@ -12,7 +12,9 @@ use crate::support::{Answer, Cli, Endpoint, eventually, logged_in};
 fn requests_under_way_are_answered_and_nobody_else_is() {
     for (signal, code) in [(Signal::TERM, 143), (Signal::INT, 130), (Signal::HUP, 129)] {
         let (endpoint, cli) = logged_in();
-        let proxy = Proxied::start(&cli, &[]);
+        // Where all of 127.0.0.0/8 is there without being set up, at an address that nobody takes over once it is free.
+        let listen = if cfg!(target_os = "linux") { format!("127.77.7.{code}:0") } else { "127.0.0.1:0".into() };
+        let proxy = Proxied::start(&cli, &["--listen", &listen]);
         // Connections that lie idle, used and unused, do not hold it up.
         let (_unused, mut used) = (proxy.connect(), proxy.connect());
         let head = proxy.head("GET", "/first", &[("Connection", "keep-alive")]);

@@ -1,7 +1,7 @@
 //! What clients are told when there is no answer, and what whoever runs the proxy is.
 
 use super::Proxied;
-use crate::support::{Answer, Cli, Endpoint, NOBODY, logged_in};
+use crate::support::{Answer, Cli, Endpoint, Server, logged_in};
 
 #[test]
 fn a_session_that_has_ended_is_told_to_client_and_user() {
@@ -38,12 +38,11 @@ fn a_server_that_is_away_is_a_bad_gateway_and_comes_back() {
 
 #[test]
 fn nobody_there_is_a_bad_gateway() {
-    let (endpoint, cli) = logged_in();
-    cli.change_stored(|stored| {
-        let text = stored.to_string().replace(&endpoint.url, NOBODY);
-        *stored = serde_json::from_str(&text).unwrap();
-    });
-    let proxy = Proxied::start(&cli.with("AUTHCLI_SERVER", NOBODY), &[]);
+    let mut server = Server::start();
+    let cli = Cli::new(&server.url);
+    cli.login();
+    let proxy = Proxied::start(&cli, &[]);
+    server.stop();
     let refusal = proxy.ask("GET", "/x", &[], b"");
     let told = refusal.own(502);
     assert!(told["error"].as_str().unwrap().to_lowercase().contains("connection refused"), "{told}");
