@@ -64,8 +64,8 @@ fn every_command_and_every_setting_has_its_row() {
     }
     let help = Cli::new(NOBODY).run(&["profile", "set", "--help"]).expect(0);
     let (_, settings) = help.text().split_once("Settings:\n").unwrap();
-    // Up to the next heading; a line that begins at the margin goes on with the one above.
-    let lines = settings.lines().take_while(|line| !line.is_empty()).filter(|line| line.starts_with("  "));
+    // Up to the next heading; a line without a second column goes on with the one above.
+    let lines = settings.lines().take_while(|line| !line.is_empty()).filter(|line| line.trim().contains("  "));
     for setting in lines.filter_map(|line| line.split_whitespace().next()) {
         // A table below the profile's is explained as a whole.
         let told = match setting.split_once('.') {
