@@ -5,17 +5,13 @@
 //!
 //! What is counted is counted by the other side: `/__counts` of the Koa server. Nothing here asserts a time.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::TcpStream;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::{BOUND, Cli, Running, Server};
+use crate::support::{Cli, Peer, Running, Server, node};
 
 /// The seed's access tokens live so long.
 const ACCESS_TTL: Duration = Duration::from_secs(2);
@@ -247,10 +243,9 @@ pub(crate) fn turn() -> MutexGuard<'static, ()> {
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A running Koa server, ended with the value.
+/// A running Koa server.
 pub(crate) struct Koa {
-    child: Child,
-    url: String,
+    peer: Peer,
     access_ttl: Duration,
 }
 
@@ -263,7 +258,7 @@ fn koa_servers(access_ttl: Duration) -> impl Iterator<Item = Koa> {
 /// A server of another shape, and a user who has logged in there.
 fn shaped((shape, path, api): (&str, &str, &str), access_ttl: Duration) -> (Koa, Cli) {
     let server = Koa::start(&["shaped-server.mjs", shape], access_ttl);
-    let cli = Cli::new(&format!("{}{path}", server.url));
+    let cli = Cli::new(&format!("{}{path}", server.peer.url));
     cli.configure(&format!("[profiles.default.api]\n{api}"));
     cli.login();
     (server, cli)
@@ -271,22 +266,13 @@ fn shaped((shape, path, api): (&str, &str, &str), access_ttl: Duration) -> (Koa,
 
 impl Koa {
     pub(crate) fn start(script: &[&str], access_ttl: Duration) -> Self {
-        let mut command = node(script);
-        command.env("PORT", "0").env("ACCESS_TTL", access_ttl.as_secs().to_string()).stderr(Stdio::null());
-        let mut child = command.spawn().unwrap();
-        let stdout = child.stdout.take().unwrap();
-        // Guards the process from here on.
-        let mut koa = Self { child, url: String::new(), access_ttl };
-        let mut line = String::new();
-        BufReader::new(stdout).read_line(&mut line).unwrap();
-        let address = line.strip_prefix("listening on ").expect("the line names the address");
-        address.trim_end().clone_into(&mut koa.url);
-        koa
+        let peer = Peer::start(script, &[("ACCESS_TTL", &access_ttl.as_secs().to_string())]);
+        Self { peer, access_ttl }
     }
 
     /// A user who has logged in.
     pub(crate) fn user(&self) -> Cli {
-        let cli = Cli::new(&self.url);
+        let cli = Cli::new(&self.peer.url);
         cli.login();
         cli
     }
@@ -298,23 +284,8 @@ impl Koa {
         1 + u64::try_from(elapsed.as_millis() / each.as_millis()).unwrap()
     }
 
-    /// Asks how often each call was made, over a connection of the test's own.
     pub(crate) fn counts(&self) -> Value {
-        let mut stream = TcpStream::connect(self.url.strip_prefix("http://").unwrap()).unwrap();
-        stream.set_read_timeout(Some(BOUND)).unwrap();
-        stream.write_all(b"GET /__counts HTTP/1.0\r\n\r\n").unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        let (_, body) = answer.split_once("\r\n\r\n").expect("the answer has a body");
-        serde_json::from_str(body).unwrap()
-    }
-}
-
-impl Drop for Koa {
-    fn drop(&mut self) {
-        // Fails only for a process that has ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.peer.counts()
     }
 }
 
@@ -322,14 +293,4 @@ impl Drop for Koa {
 fn peers<'a>(ours: &'a [&'a str], seeds: &'a [&'a str]) -> impl Iterator<Item = &'a [&'a str]> {
     let seeds = std::env::var_os("SEED_MD").filter(|path| !path.is_empty()).map(|_| seeds);
     std::iter::once(ours).chain(seeds)
-}
-
-/// A command that runs a script of `tests/peers/`.
-pub(crate) fn node(script: &[&str]) -> Command {
-    let peers = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers");
-    assert!(peers.join("node_modules").exists(), "the peers are not installed: run `npm ci` in tests/peers");
-    let mut command = Command::new("node");
-    command.arg(peers.join(script[0])).args(&script[1..]);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command
 }

@@ -36,13 +36,18 @@ export function counting(nameOf = byPath, refusals = [401, 403]) {
   };
 }
 
-/** Listens on PORT of loopback (0 or unset: a free one), says where on stdout, and ends on SIGTERM or SIGINT. */
-export function serve(handler) {
+/**
+ * Listens on PORT of loopback (0 or unset: a free one), tells `listening` where and then says it on stdout, and ends on
+ * SIGTERM or SIGINT.
+ */
+export function serve(handler, listening = () => {}) {
   const server = createServer(handler);
   const port = Number(process.env.PORT ?? 0);
   // A thousand connections may come at once: the default backlog of 511 would drop some of them for a second.
   server.listen({ host: '127.0.0.1', port, backlog: 4096 }, () => {
-    process.stdout.write(`listening on http://127.0.0.1:${server.address().port}\n`);
+    const address = `http://127.0.0.1:${server.address().port}`;
+    listening(address);
+    process.stdout.write(`listening on ${address}\n`);
   });
   server.on('error', (error) => {
     process.stderr.write(`error: ${error.message}\n`);

@@ -5,6 +5,7 @@
 //! - [`Server`] is the real `authcli-server`, on a free port with a throw-away database; it counts its own refreshes.
 //! - [`Endpoint`] is a server that the test answers by hand, call by call, in the order that it chooses. A call that no
 //!   test took up fails the test.
+//! - [`Peer`] is a foreign server in Node.js.
 //! - [`Proxy`] stands between the two real programs and breaks the calls that the test chooses.
 //! - [`SecretService`] is a D-Bus and a GNOME keyring of one test.
 //!
@@ -12,6 +13,7 @@
 //! ended by its process id, also when the test fails.
 
 mod endpoint;
+mod peer;
 mod program;
 mod proxy;
 #[cfg(target_os = "linux")]
@@ -21,7 +23,8 @@ mod server;
 use std::time::{Duration, Instant};
 
 pub(crate) use self::endpoint::{Answer, Call, Endpoint};
-pub(crate) use self::program::{Cli, Output, Running, read_aside};
+pub(crate) use self::peer::{Peer, node, script_path};
+pub(crate) use self::program::{Cli, Conversation, Output, Running, read_aside};
 pub(crate) use self::proxy::{Fault, Point, Proxy, When};
 #[cfg(target_os = "linux")]
 pub(crate) use self::secret_service::SecretService;

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::{Proxied, read_exactly, read_head};
-use crate::peers::{Koa, node, turn};
-use crate::support::{Cli, Output, Running, Server};
+use crate::peers::{Koa, turn};
+use crate::support::{Cli, Output, Running, Server, node};
 
 /// Access tokens live for two seconds, and so this is a few of their lives.
 const FOR: Duration = Duration::from_secs(6);
