@@ -15,7 +15,9 @@ use crate::expiry::Lifetime;
 use crate::gate::{Clock, Ended, Ending, Held, LOCK_BOUND, Ports, Rendezvous as _, Renewal, Stamp, TokenStore};
 use crate::lock::ProcessLock;
 use crate::store::StoreKind;
-use crate::token::{AttemptKey, Generation, IssuedTokens, RandomnessMissing, Secret, SessionId, TokenSet, random_text};
+use crate::token::{
+    AttemptKey, Generation, IssuedTokens, OauthClient, RandomnessMissing, Secret, SessionId, TokenSet, random_text,
+};
 
 /// Where one login is kept, and where processes that use it meet.
 #[derive(Clone)]
@@ -33,6 +35,8 @@ pub struct NewSession {
     pub refresh_endpoint: Url,
     /// Where the session is revoked.
     pub revocation_endpoint: Option<Url>,
+    /// Whose tokens these are, where an OAuth 2.0 server issued them.
+    pub oauth: Option<OauthClient>,
     /// Who logged in.
     pub account: Option<String>,
     /// What the server issued.
@@ -118,6 +122,7 @@ impl LockedCredential<'_> {
             server: new.server,
             refresh_endpoint: new.refresh_endpoint,
             revocation_endpoint: new.revocation_endpoint,
+            oauth: new.oauth,
             account: new.account,
             access_token: new.issued.access_token,
             refresh_token: new.issued.refresh_token,
@@ -210,6 +215,7 @@ fn throw_away_entry() -> Result<TokenSet, RandomnessMissing> {
         server: nowhere.clone(),
         refresh_endpoint: nowhere,
         revocation_endpoint: None,
+        oauth: None,
         account: Some("store check".into()),
         access_token: Secret::new("none"),
         refresh_token: None,
@@ -231,6 +237,7 @@ mod tests {
             server: sample.server,
             refresh_endpoint: sample.refresh_endpoint,
             revocation_endpoint: None,
+            oauth: None,
             account: sample.account,
             issued: IssuedTokens {
                 access_token: sample.access_token,

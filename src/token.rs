@@ -7,6 +7,8 @@
 //!
 //! Nothing here reads a clock, a file or the network.
 
+mod oauth;
+
 use std::fmt;
 use std::time::Duration;
 
@@ -17,6 +19,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+pub use self::oauth::{ClientAuthentication, OauthClient, RenewedBy};
 use crate::expiry::Lifetime;
 
 /// A token, key or password: text that must never be shown.
@@ -148,6 +151,8 @@ pub struct TokenSet {
     pub refresh_endpoint: Url,
     /// Where the session can be revoked, if the server has such a place.
     pub revocation_endpoint: Option<Url>,
+    /// Whose tokens these are, where an OAuth 2.0 server issued them.
+    pub oauth: Option<OauthClient>,
     /// Whom the session belongs to, as typed at login.
     pub account: Option<String>,
     /// The token that requests carry.
@@ -175,6 +180,7 @@ impl TokenSet {
             server: self.server.clone(),
             refresh_endpoint: self.refresh_endpoint.clone(),
             revocation_endpoint: self.revocation_endpoint.clone(),
+            oauth: self.oauth.clone(),
             account: self.account.clone(),
             access_token: issued.access_token,
             refresh_token: issued.refresh_token.or_else(|| self.refresh_token.clone()),

@@ -67,6 +67,7 @@ fn logged_in(access_lifetime: Lifetime, work: Work) -> (TempDir, RefreshGate) {
         server: server.url().clone(),
         refresh_endpoint: server.join("refresh").expect("a URL"),
         revocation_endpoint: None,
+        oauth: None,
         account: None,
         issued: IssuedTokens {
             access_token: Secret::new("access"),

@@ -64,6 +64,7 @@ pub(crate) fn tokens(received_at: Timestamp) -> TokenSet {
         server: nowhere.clone(),
         refresh_endpoint: nowhere,
         revocation_endpoint: None,
+        oauth: None,
         account: None,
         access_token,
         refresh_token,

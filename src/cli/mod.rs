@@ -2,6 +2,7 @@
 #![expect(clippy::doc_markdown, reason = "these comments are the texts of --help, where backticks would be noise")]
 
 mod load;
+mod login;
 mod profile;
 mod proxy;
 mod request;
@@ -14,10 +15,11 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
 use authcli::store::StoreKind;
 
 pub(crate) use self::load::BurstArgs;
+pub(crate) use self::login::{LoginArgs, OauthArgs};
 pub(crate) use self::profile::{ProfileArgs, ProfileCommand};
 pub(crate) use self::proxy::ProxyArgs;
 pub(crate) use self::request::{GetArgs, RequestArgs};
-pub(crate) use self::session::{LoginArgs, LogoutArgs, StatusArgs, TokenArgs};
+pub(crate) use self::session::{LogoutArgs, StatusArgs, TokenArgs, TokenFormat};
 pub(crate) use self::shell::{CompletionsArgs, DoctorArgs, ManArgs};
 
 /// Call token-protected HTTP APIs as though tokens never expired
@@ -79,7 +81,11 @@ pub(crate) enum Command {
     #[command(after_help = "\
 Examples:
   authcli login -u admin
-  printf %s \"$PASSWORD\" | authcli login -u ci --password-stdin --store file --server https://api.example.com")]
+  printf %s \"$PASSWORD\" | authcli login -u ci --password-stdin --store file --server https://api.example.com
+  authcli login --issuer https://id.example.com --client-id my-cli --server https://api.example.com
+  authcli login --issuer https://id.example.com --client-id my-cli --server https://api.example.com --flow device
+  printf %s \"$SECRET\" | authcli login --issuer https://id.example.com --client-id my-service \
+    --server https://api.example.com --flow client-credentials --client-secret-stdin")]
     Login(LoginArgs),
     /// Revoke the session at the server and forget the tokens
     #[command(after_help = "\
@@ -98,7 +104,9 @@ Examples:
     #[command(after_help = "\
 Examples:
   curl -H @<(authcli token --header) https://api.example.com/protected
-  TOKEN=$(authcli token --min-valid 5m)")]
+  TOKEN=$(authcli token --min-valid 5m)
+  kubectl config set-credentials me --exec-interactive-mode=Never --exec-api-version=client.authentication.k8s.io/v1 \
+    --exec-command=authcli --exec-arg=token --exec-arg=--format --exec-arg=kubernetes")]
     Token(TokenArgs),
     /// Refresh the tokens now
     #[command(after_help = "\

@@ -1,20 +1,10 @@
-//! Logging in and out, and what there is of a session.
+//! Logging out, and what there is of a session.
 
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::values::duration;
-
-#[derive(Debug, Args)]
-pub(crate) struct LoginArgs {
-    /// Who logs in; asked for on a terminal if left out
-    #[arg(short, long, value_name = "NAME")]
-    pub(crate) username: Option<String>,
-    /// Read the password from standard input: its first line
-    #[arg(long)]
-    pub(crate) password_stdin: bool,
-}
 
 #[derive(Debug, Args)]
 pub(crate) struct LogoutArgs {
@@ -36,9 +26,20 @@ pub(crate) struct StatusArgs {
 #[derive(Debug, Args)]
 pub(crate) struct TokenArgs {
     /// Print `Authorization: Bearer …`, as `curl -H @file` reads it
-    #[arg(long)]
+    #[arg(long, conflicts_with = "format")]
     pub(crate) header: bool,
+    /// Print JSON with the token and when it ends
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) format: Option<TokenFormat>,
     /// Refresh if the token would end sooner than this (500ms, 5s, 2m, or seconds)
     #[arg(long, value_name = "DUR", value_parser = duration)]
     pub(crate) min_valid: Option<Duration>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TokenFormat {
+    /// An object with access_token, token_type and expires_at
+    Json,
+    /// An ExecCredential, as kubectl takes it from a credential plugin
+    Kubernetes,
 }

@@ -95,6 +95,28 @@ impl Context {
         self.allowed(server)
     }
 
+    /// Returns the server that tokens of another provider are to be for: the default is nobody's.
+    pub(crate) fn named_server(&self) -> anyhow::Result<ServerUrl> {
+        if self.server.is_none() && self.profile().is_none_or(|profile| profile.server.is_none()) {
+            let hint = "pass `--server URL`, the address of the API; the tokens are sent there and nowhere else";
+            return Err(Usage::with_hint("a login at a provider needs the API that its tokens are for", hint).into());
+        }
+        self.login_server()
+    }
+
+    /// Returns whether a browser that is opened here can be seen.
+    #[expect(clippy::unused_self, reason = "the environment is read through the context alone")]
+    pub(crate) fn has_display(&self) -> bool {
+        // Whoever names a browser knows that it works, over SSH too.
+        if variable("BROWSER").is_some() {
+            return true;
+        }
+        if cfg!(any(target_os = "macos", windows)) {
+            return variable("SSH_CONNECTION").is_none();
+        }
+        ["DISPLAY", "WAYLAND_DISPLAY", "WSL_DISTRO_NAME"].into_iter().any(|name| variable(name).is_some())
+    }
+
     /// Refuses a server that would get tokens in clear text, unless the profile allows it.
     fn allowed(&self, server: ServerUrl) -> anyhow::Result<ServerUrl> {
         let allow_http = self.profile().is_some_and(|profile| profile.allow_http);
@@ -296,7 +318,9 @@ impl Context {
             Some((server, client)) if server.origin() == host.origin() => client.clone(),
             _ => self.client_for(&host)?,
         };
-        Ok(Provider::of(tokens, &self.shape_of(name), client, Arc::new(SystemClock)))
+        let oauth = self.configuration.profile(name).and_then(|profile| profile.oauth.as_ref());
+        let safe_to_repeat = oauth.is_some_and(|oauth| oauth.safe_to_repeat);
+        Ok(Provider::of(tokens, &self.shape_of(name), safe_to_repeat, client, Arc::new(SystemClock)))
     }
 
     /// Revokes the session of `tokens`, which were those of profile `name`. `Ok(false)`: it cannot be revoked.

@@ -125,10 +125,10 @@ fn settled_exit(printer: &Printer, settled: Result<anyhow::Result<()>, Elapsed>,
 
 async fn dispatch(command: Command, context: &mut Context, stopping: Stopping) -> anyhow::Result<Exit> {
     match command {
-        Command::Login(args) => login::run(context, args.username, args.password_stdin).await,
+        Command::Login(args) => login::run(context, args).await,
         Command::Logout(args) => logout::run(context, args.all).await,
         Command::Status(args) => status::run(context, args.json, args.claims).await,
-        Command::Token(args) => token::run(context, args.header, args.min_valid).await,
+        Command::Token(args) => token::run(context, args).await,
         Command::Refresh => refresh::run(context).await,
         Command::Get(args) => get::run(context, args).await,
         Command::Burst(args) => burst::run(context, args).await,

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::context::{Context, Stored};
 use crate::outcome::Exit;
 use crate::outcome::NotLoggedIn;
-use crate::ui::summary::{aligned, until};
+use crate::ui::summary::{aligned, until, whole_seconds};
 
 #[derive(Serialize)]
 struct Status {
@@ -75,12 +75,6 @@ fn logged_out(context: &Context) -> Status {
         refresh_token_expires_at: None,
         claims: None,
     }
-}
-
-/// Fractions would be true, but many readers of RFC 3339 (jq's `fromdateiso8601`) take none. Cut off, never rounded up:
-/// the token lives at least until then.
-fn whole_seconds(at: Timestamp) -> Timestamp {
-    Timestamp::from_second(at.as_second()).unwrap_or(at)
 }
 
 fn one_line(status: &Status) -> anyhow::Result<String> {

@@ -6,6 +6,7 @@ mod challenge;
 mod heads;
 mod transport;
 
+pub(crate) use self::address::is_loopback;
 pub use self::address::{AddressError, ServerUrl};
 pub(crate) use self::body::Outgoing;
 pub use self::body::{Body, KEPT_IN_MEMORY, KeptBodies};

@@ -45,8 +45,8 @@ pub struct Configuration {
 pub struct LoginNote<'a> {
     /// The API's address.
     pub server: &'a ServerUrl,
-    /// Who logged in.
-    pub username: &'a str,
+    /// Who logged in, where the name is known.
+    pub username: Option<&'a str>,
     /// Where the tokens are.
     pub store: StoreKind,
     /// The name of the tokens there.
@@ -144,7 +144,7 @@ impl Configuration {
     pub async fn note_login(&self, name: &str, note: &LoginNote<'_>) -> Result<Option<StoreKind>, ProfileError> {
         let write = |edit: &mut Edit<'_>| {
             edit.set(name, "server", Some(&note.server.to_string()))?;
-            edit.set(name, "username", Some(note.username))?;
+            edit.set(name, "username", note.username)?;
             edit.set(name, "store", Some(&note.store.to_string()))?;
             edit.set(name, "credential", Some(note.credential))?;
             for (key, text) in note.settings {

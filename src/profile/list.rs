@@ -4,6 +4,7 @@ use super::LONGEST_NAME;
 use super::settings::{Form, Setting, Writer};
 use crate::http::ServerUrl;
 use crate::renewal::json_api::{Field, METHODS, Pointer, Scheme, Source, Target, constant_header};
+use crate::renewal::oauth::{Issuer, RedirectUrl};
 
 /// All settings, in the order in which they are shown. A new one needs its entry here and its field in
 /// [`Profile`](super::Profile), and nothing else.
@@ -19,6 +20,20 @@ pub const SETTINGS: &[Setting] = &[
         Form::Path,
         "/etc/ssl/certs/company.pem",
     ),
+    // An OAuth 2.0 server: docs/PROVIDERS.md.
+    own("oauth.issuer", "OAuth 2.0 server, as it calls itself", Form::Checked(is_issuer), "https://id.example.com"),
+    own("oauth.client_id", "identifier of the client there", Form::Text, "my-cli"),
+    own("oauth.flow", "how to log in there", Form::Choice(&["browser", "device", "client-credentials"]), "device"),
+    own("oauth.scopes", "what to ask for", Form::List(&Form::Text), "openid,offline_access,read"),
+    own("oauth.audience", "whom the tokens are for", Form::Text, "https://api.example.com"),
+    own(
+        "oauth.redirect_uri",
+        "where the browser comes back to",
+        Form::Checked(is_redirect_uri),
+        "http://127.0.0.1:8080/callback",
+    ),
+    own("oauth.client_authentication", "how a secret is shown", Form::Choice(&["basic", "post"]), "post"),
+    own("oauth.safe_to_repeat", "whether a refresh may be sent again when its answer was lost", Form::Flag, "true"),
     // A JSON API of a shape of its own: docs/PROVIDERS.md.
     own("api.server", "where login and refresh are, if not at `server`", Form::Checked(is_server), "auth.example.com"),
     own("api.body", "how fields of requests are written", Form::Choice(&["json", "form"]), "form"),
@@ -85,6 +100,15 @@ const fn of_login(key: &'static str, about: &'static str, form: Form, example: &
 
 fn is_server(text: &str) -> Result<(), String> {
     ServerUrl::parse(text).map(drop).map_err(|error| format!("must be the address of a server: {error}"))
+}
+
+fn is_issuer(text: &str) -> Result<(), String> {
+    Issuer::parse(text).map(drop).map_err(|error| format!("must be an issuer: {error}"))
+}
+
+fn is_redirect_uri(text: &str) -> Result<(), String> {
+    let fits = RedirectUrl::new(text.to_owned()).is_ok_and(|uri| uri.url().fragment().is_none());
+    if fits { Ok(()) } else { Err("must be a whole URL without a fragment".into()) }
 }
 
 /// The id becomes part of a file name, so it must not lead out of its directory.

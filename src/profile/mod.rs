@@ -11,6 +11,7 @@
 
 mod file;
 mod list;
+mod oauth;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -22,6 +23,7 @@ use serde::Deserialize;
 
 pub use self::file::{Configuration, Edit, LoginNote};
 pub use self::list::SETTINGS;
+pub use self::oauth::OauthProfile;
 pub use self::settings::{Form, Setting, Writer};
 use crate::error::{StoreError, TokenError};
 use crate::http::AddressError;
@@ -50,6 +52,8 @@ pub struct Profile {
     pub cacert: Option<PathBuf>,
     /// What its JSON API looks like.
     pub api: Option<ApiShape>,
+    /// The authorization server that tokens are had from.
+    pub oauth: Option<OauthProfile>,
 }
 
 /// Why the configuration cannot be used.

@@ -31,8 +31,13 @@ fn the_first_version_is_still_read() {
 async fn a_login_is_noted_without_touching_anything_else() {
     let (directory, configuration) = with_text(FIXTURE);
     let server = ServerUrl::parse("http://127.0.0.1:3000").unwrap();
-    let note =
-        LoginNote { server: &server, username: "admin", store: StoreKind::File, credential: "abc", settings: &[] };
+    let note = LoginNote {
+        server: &server,
+        username: Some("admin"),
+        store: StoreKind::File,
+        credential: "abc",
+        settings: &[],
+    };
     configuration.unwrap().note_login("new", &note).await.unwrap();
     let text = std::fs::read_to_string(directory.path().join(FILE)).unwrap();
     assert!(text.starts_with(FIXTURE.trim_end()), "{text}");
@@ -50,7 +55,8 @@ async fn a_credential_is_claimed_once_and_kept() {
     let claimed = Configuration::load(directory.path().into()).unwrap().profile("new").cloned().unwrap();
     assert_eq!((claimed.credential.as_deref(), claimed.store), (Some(id.as_str()), None), "no login yet");
     let server = ServerUrl::parse("http://127.0.0.1:3000").unwrap();
-    let note = LoginNote { server: &server, username: "admin", store: StoreKind::File, credential: &id, settings: &[] };
+    let note =
+        LoginNote { server: &server, username: Some("admin"), store: StoreKind::File, credential: &id, settings: &[] };
     assert_eq!(configuration.note_login("new", &note).await.unwrap(), None);
     assert_eq!(configuration.note_login("new", &note).await.unwrap(), Some(StoreKind::File));
     assert_eq!(configuration.claim_credential("new").await.unwrap(), id);
@@ -68,8 +74,13 @@ async fn every_way_to_write_a_table_can_take_a_login() {
     ] {
         let (directory, configuration) = with_text(text);
         let server = ServerUrl::parse("http://127.0.0.1:3000").unwrap();
-        let note =
-            LoginNote { server: &server, username: "admin", store: StoreKind::File, credential: "abc", settings: &[] };
+        let note = LoginNote {
+            server: &server,
+            username: Some("admin"),
+            store: StoreKind::File,
+            credential: "abc",
+            settings: &[],
+        };
         configuration.unwrap().note_login("new", &note).await.unwrap();
         let after = Configuration::load(directory.path().into()).unwrap();
         let profile = after.profile("new").unwrap();

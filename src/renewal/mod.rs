@@ -8,6 +8,7 @@ mod caller;
 mod fault;
 mod issued;
 pub mod json_api;
+pub mod oauth;
 mod provider;
 mod tries;
 

@@ -8,8 +8,9 @@ use url::Url;
 
 use super::fault::RenewalFault;
 use super::json_api::{ApiShape, JsonApi};
+use super::oauth::Oauth;
 use crate::gate::{Clock, Renewal, RenewalError, WayOut};
-use crate::token::{IssuedTokens, Secret, TokenSet};
+use crate::token::{IssuedTokens, OauthClient, Secret, TokenSet};
 
 /// What renews and revokes sessions of one kind of server.
 ///
@@ -18,19 +19,32 @@ use crate::token::{IssuedTokens, Secret, TokenSet};
 pub enum Provider {
     /// A JSON API.
     JsonApi(JsonApi),
+    /// An OAuth 2.0 server.
+    Oauth(Oauth),
 }
 
 impl Provider {
-    /// The provider of the session that `tokens` belong to; `shape` is what its profile says of the API. `client` must not
-    /// follow redirects, and is one for the host of their endpoints.
-    pub fn of(_tokens: &TokenSet, shape: &ApiShape, client: Client, clock: Arc<dyn Clock>) -> Self {
-        Self::JsonApi(JsonApi::new(shape.clone(), client, clock))
+    /// The provider of the session that `tokens` belong to. `client` must not follow redirects, and is one for the host of
+    /// their endpoints. The profile says the rest: the `shape` of a JSON API, and whether an OAuth 2.0 server takes a
+    /// refresh that comes twice for the same one.
+    pub fn of(
+        tokens: &TokenSet,
+        shape: &ApiShape,
+        safe_to_repeat: bool,
+        client: Client,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        match tokens.oauth {
+            Some(_) => Self::Oauth(Oauth::new(client, clock, safe_to_repeat)),
+            None => Self::JsonApi(JsonApi::new(shape.clone(), client, clock)),
+        }
     }
 
     /// Revokes a session. `Ok(false)`: it cannot be revoked there.
     pub async fn revoke(&self, session: Revocation<'_>) -> Result<bool, RenewalFault> {
         match self {
             Self::JsonApi(api) => api.revoke(session).await,
+            Self::Oauth(oauth) => oauth.revoke(session).await,
         }
     }
 }
@@ -43,6 +57,7 @@ impl Renewal for Provider {
     ) -> BoxFuture<'a, Result<IssuedTokens, RenewalError>> {
         match self {
             Self::JsonApi(api) => api.renew(tokens, way_out),
+            Self::Oauth(oauth) => oauth.renew(tokens, way_out),
         }
     }
 }
@@ -56,6 +71,8 @@ pub struct Revocation<'a> {
     pub access_token: &'a Secret,
     /// Its refresh token.
     pub refresh_token: Option<&'a Secret>,
+    /// Whose it is, where an OAuth 2.0 server issued it.
+    pub oauth: Option<&'a OauthClient>,
 }
 
 impl<'a> From<&'a TokenSet> for Revocation<'a> {
@@ -64,6 +81,7 @@ impl<'a> From<&'a TokenSet> for Revocation<'a> {
             endpoint: tokens.revocation_endpoint.as_ref(),
             access_token: &tokens.access_token,
             refresh_token: tokens.refresh_token.as_ref(),
+            oauth: tokens.oauth.as_ref(),
         }
     }
 }

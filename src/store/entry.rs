@@ -1,7 +1,8 @@
 //! The stored form of a [`TokenSet`]: one JSON object with a `version`.
 //!
 //! An entry of a newer version is refused, never guessed at and never overwritten. Errors name what is wrong and where,
-//! never what stands there: it may be a token. Version 2 is taken: so heads of split entries begin (`split.rs`).
+//! never what stands there: it may be a token. Version 2 is taken: so heads of split entries begin (`split.rs`). Version 3
+//! is an entry of an OAuth 2.0 client, which a program that knows none must not redeem; all others stay of version 1.
 
 use jiff::Timestamp;
 use secrecy::zeroize::Zeroizing;
@@ -10,9 +11,10 @@ use url::Url;
 
 use crate::error::StoreError;
 use crate::expiry::Lifetime;
-use crate::token::{AttemptKey, Generation, Secret, SessionId, TokenSet};
+use crate::token::{AttemptKey, ClientAuthentication, Generation, OauthClient, RenewedBy, Secret, SessionId, TokenSet};
 
 const VERSION: u64 = 1;
+const OAUTH_VERSION: u64 = 3;
 /// What an entry holds beside its tokens is rarely more.
 const ROOM_FOR_THE_REST: usize = 2048;
 
@@ -29,6 +31,8 @@ struct EntryRef<'a> {
     server: &'a Url,
     refresh_endpoint: &'a Url,
     revocation_endpoint: Option<&'a Url>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    oauth: Option<OauthRef<'a>>,
     account: Option<&'a str>,
     access_token: &'a str,
     refresh_token: Option<&'a str>,
@@ -45,6 +49,8 @@ struct Entry {
     server: Url,
     refresh_endpoint: Url,
     revocation_endpoint: Option<Url>,
+    #[serde(default)]
+    oauth: Option<Oauth>,
     account: Option<String>,
     access_token: String,
     refresh_token: Option<String>,
@@ -52,6 +58,22 @@ struct Entry {
     received_at: Timestamp,
     access_lifetime_ms: Lifetime,
     refresh_lifetime_ms: Lifetime,
+}
+
+#[derive(Serialize)]
+struct OauthRef<'a> {
+    client_id: &'a str,
+    client_secret: Option<&'a str>,
+    authentication: ClientAuthentication,
+    renewed_by: &'a RenewedBy,
+}
+
+#[derive(Deserialize)]
+struct Oauth {
+    client_id: String,
+    client_secret: Option<String>,
+    authentication: ClientAuthentication,
+    renewed_by: RenewedBy,
 }
 
 /// Returns the version that `text` says it has, if it says one.
@@ -62,12 +84,18 @@ pub(super) fn version_of(text: &[u8]) -> Option<u64> {
 /// Returns the stored form of `tokens`; it is wiped from memory when dropped.
 pub(super) fn encode(tokens: &TokenSet, place: &str) -> Result<Zeroizing<Vec<u8>>, StoreError> {
     let entry = EntryRef {
-        version: VERSION,
+        version: if tokens.oauth.is_some() { OAUTH_VERSION } else { VERSION },
         session: &tokens.session,
         generation: tokens.generation,
         server: &tokens.server,
         refresh_endpoint: &tokens.refresh_endpoint,
         revocation_endpoint: tokens.revocation_endpoint.as_ref(),
+        oauth: tokens.oauth.as_ref().map(|client| OauthRef {
+            client_id: &client.id,
+            client_secret: client.secret.as_ref().map(Secret::expose),
+            authentication: client.authentication,
+            renewed_by: &client.renewed_by,
+        }),
         account: tokens.account.as_deref(),
         access_token: tokens.access_token.expose(),
         refresh_token: tokens.refresh_token.as_ref().map(Secret::expose),
@@ -89,8 +117,8 @@ pub(super) fn decode(text: &[u8], place: &str) -> Result<TokenSet, StoreError> {
         return Err(StoreError::Damaged { place: place.into(), what: "it is empty".into() });
     }
     let VersionAlone { version } = serde_json::from_slice(text).map_err(|error| damaged(place, &error))?;
-    if version > VERSION {
-        return Err(StoreError::NewerVersion { place: place.into(), found: version, known: VERSION });
+    if version > VERSION && version != OAUTH_VERSION {
+        return Err(StoreError::NewerVersion { place: place.into(), found: version, known: OAUTH_VERSION });
     }
     let entry: Entry = serde_json::from_slice(text).map_err(|error| damaged(place, &error))?;
     Ok(TokenSet {
@@ -99,6 +127,12 @@ pub(super) fn decode(text: &[u8], place: &str) -> Result<TokenSet, StoreError> {
         server: entry.server,
         refresh_endpoint: entry.refresh_endpoint,
         revocation_endpoint: entry.revocation_endpoint,
+        oauth: entry.oauth.map(|client| OauthClient {
+            id: client.client_id,
+            secret: client.client_secret.map(Secret::new),
+            authentication: client.authentication,
+            renewed_by: client.renewed_by,
+        }),
         account: entry.account,
         access_token: Secret::new(entry.access_token),
         refresh_token: entry.refresh_token.map(Secret::new),
@@ -150,6 +184,32 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn an_entry_of_an_oauth_client_comes_back_as_it_went() {
+        let fixture = include_bytes!("fixtures/entry-v3.json");
+        let tokens = decode(fixture, "the fixture").unwrap();
+        let client = tokens.oauth.as_ref().unwrap();
+        assert_eq!((client.id.as_str(), client.authentication), ("cli", ClientAuthentication::Basic));
+        assert_eq!(client.secret.as_ref().unwrap().expose(), "client-secret-of-the-fixture");
+        assert!(matches!(&client.renewed_by, RenewedBy::ClientCredentials { audience: Some(_), .. }));
+        let text = encode(&tokens, "memory").unwrap();
+        let value = |text: &[u8]| serde_json::from_slice::<serde_json::Value>(text).unwrap();
+        assert_eq!(value(&text), value(fixture));
+    }
+
+    #[test]
+    fn a_renewal_keeps_the_client() {
+        let tokens = decode(include_bytes!("fixtures/entry-v3.json"), "the fixture").unwrap();
+        let issued = crate::token::IssuedTokens {
+            access_token: Secret::new("next"),
+            refresh_token: None,
+            access_lifetime: Lifetime::UNKNOWN,
+            refresh_lifetime: Lifetime::UNKNOWN,
+        };
+        let next = tokens.succeeded_by(issued, tokens.received_at, tokens.attempt_key.clone());
+        assert_eq!(next.oauth.unwrap().id, "cli");
+    }
+
+    #[test]
     fn damage_is_named_without_being_quoted() {
         for (text, expected) in [
             ("", "it is empty"),
@@ -168,6 +228,6 @@ pub(crate) mod tests {
     #[test]
     fn a_newer_version_is_not_touched() {
         let error = decode(b"{\"version\":2,\"sealed\":true}", "the file").unwrap_err();
-        assert!(matches!(error, StoreError::NewerVersion { found: 2, known: 1, .. }), "{error}");
+        assert!(matches!(error, StoreError::NewerVersion { found: 2, known: 3, .. }), "{error}");
     }
 }

@@ -82,6 +82,11 @@ impl Printer {
         }
     }
 
+    /// Tells a person what to do next, without which the command cannot go on: also when it is to be quiet.
+    pub(crate) fn ask(&self, text: &str) {
+        self.line(text);
+    }
+
     /// Says what did not go as it should, though the command went on.
     pub(crate) fn warn(&self, text: &str) {
         if !self.quiet {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use authcli::error::{StoreError, TokenError};
 use authcli::http::AddressError;
 use authcli::profile::ProfileError;
+use authcli::renewal::oauth::OauthError;
 use authcli::renewal::{LoginError, RenewalFault};
 use authcli::session::SendError;
 
@@ -145,6 +146,9 @@ fn judge(error: &anyhow::Error, login: &str) -> Verdict {
     if let Some(error) = error.downcast_ref::<LoginError>() {
         return judge_login(error);
     }
+    if let Some(error) = error.downcast_ref::<OauthError>() {
+        return judge_oauth(error, login);
+    }
     if let Some(error) = error.downcast_ref::<ProfileError>() {
         return judge_profile(error, login);
     }
@@ -258,6 +262,30 @@ fn judge_login(error: &LoginError) -> Verdict {
         ),
         LoginError::Fault(_) => ends(Exit::Unreachable),
         LoginError::Address(_) => ends(Exit::Usage),
+        _ => ends(Exit::Other),
+    }
+}
+
+fn judge_oauth(error: &OauthError, login: &str) -> Verdict {
+    match error {
+        OauthError::NoIssuer { .. } => {
+            ends_with(Exit::Usage, "write it exactly as the provider does, slashes included")
+        }
+        OauthError::OtherIssuer { found, .. } => {
+            ends_with(Exit::Unreachable, format!("if that is who you mean, pass `--issuer {found}`"))
+        }
+        OauthError::NoMetadata { .. } => {
+            ends_with(Exit::Unreachable, "is `--issuer` the provider's own address, as its documentation names it?")
+        }
+        OauthError::NotOffered { .. } => ends_with(Exit::Other, "another `--flow` may do"),
+        OauthError::Refused { .. } => ends(Exit::ClientError),
+        OauthError::BadEndpoint { .. } | OauthError::Fault(_) => ends(Exit::Unreachable),
+        OauthError::ForeignRedirect(_) | OauthError::ForeignIdToken { .. } | OauthError::TimedOut(_) => {
+            ends_with(Exit::Unreachable, format!("nothing was kept; begin again with `{login}`"))
+        }
+        OauthError::Listen { .. } => {
+            ends_with(Exit::Other, "choose another port with `--redirect-uri`, or log in with `--no-browser`")
+        }
         _ => ends(Exit::Other),
     }
 }

@@ -29,6 +29,12 @@ pub(crate) fn text(summary: &Summary) -> String {
     aligned(&rows)
 }
 
+/// Fractions would be true, but many readers of RFC 3339 (jq's `fromdateiso8601`) take none. Cut off, never rounded up:
+/// the token lives at least until then.
+pub(crate) fn whole_seconds(at: Timestamp) -> Timestamp {
+    Timestamp::from_second(at.as_second()).unwrap_or(at)
+}
+
 /// Returns rows of a name and a value, one a line, the values under each other.
 pub(crate) fn aligned(rows: &[(&str, String)]) -> String {
     let width = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);

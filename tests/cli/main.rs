@@ -15,6 +15,7 @@ mod help;
 mod interrupted;
 mod json_api;
 mod login;
+mod oauth;
 mod origin;
 mod peers;
 mod processes;

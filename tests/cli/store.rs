@@ -143,7 +143,7 @@ fn an_entry_of_a_newer_version_is_neither_read_nor_overwritten() {
     let cli = damaged(&server, |entry| fs::write(entry, newer).unwrap());
     let refused = cli.run(&["get", "/protected"]).expect(8).without_stdout();
     assert_snapshot!(cli.settled(&refused.stderr), @"
-    error: the token entry in [config]/credentials/[id].json is of version 99; this authcli knows versions up to 1
+    error: the token entry in [config]/credentials/[id].json is of version 99; this authcli knows versions up to 3
     hint: use the newer authcli
     ");
     cli.run_with_input(&["login", "-u", "admin", "--password-stdin"], "123456\n").expect(8);

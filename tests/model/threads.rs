@@ -41,6 +41,7 @@ pub(crate) fn login(generation: Generation) -> TokenSet {
         server: nowhere.clone(),
         refresh_endpoint: nowhere,
         revocation_endpoint: None,
+        oauth: None,
         account: None,
         access_token: Secret::new("access"),
         refresh_token: Some(Secret::new("refresh")),

@@ -1,5 +1,6 @@
 //! A server that the test answers by hand.
 
+use std::collections::BTreeMap;
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -179,6 +180,16 @@ impl Call {
     /// Returns the token that was sent along.
     pub(crate) fn bearer(&self) -> Option<&str> {
         self.header("Authorization")?.strip_prefix("Bearer ")
+    }
+
+    /// Returns the fields of the form that was sent, each of which stands there once.
+    #[track_caller]
+    pub(crate) fn form(&self) -> BTreeMap<String, String> {
+        assert_eq!(self.header("content-type"), Some("application/x-www-form-urlencoded"));
+        let pairs: Vec<_> = url::form_urlencoded::parse(&self.body).into_owned().collect();
+        let fields = BTreeMap::from_iter(pairs.clone());
+        assert_eq!(fields.len(), pairs.len(), "{pairs:?}");
+        fields
     }
 
     /// Returns the refresh token that was sent in the body.

@@ -1,9 +1,9 @@
 //! The real `authcli`, run in an environment of its own.
 
 use std::ffi::OsStr;
-use std::io::{Read, Write as _};
+use std::io::{BufRead as _, BufReader, Lines, Read, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -159,6 +159,17 @@ impl Cli {
         (Running::adopt(child), stdout)
     }
 
+    /// Starts with `input` on standard input, which stays open, and standard error in the test's own hands.
+    #[track_caller]
+    pub(crate) fn start_conversation<S: AsRef<OsStr>>(&self, arguments: &[S], input: &str) -> (Running, Conversation) {
+        let mut command = self.command(arguments);
+        let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        stdin.write_all(input.as_bytes()).unwrap();
+        let stderr = BufReader::new(child.stderr.take().unwrap()).lines();
+        (Running::adopt(child), Conversation { stdin, stderr, said: String::new() })
+    }
+
     /// Logs in as `admin` at the real server.
     #[track_caller]
     pub(crate) fn login(&self) -> Output {
@@ -206,6 +217,39 @@ impl Cli {
 }
 
 const LOGIN: [&str; 4] = ["login", "-u", "admin", "--password-stdin"];
+
+/// What is said to a program that runs, and by it on standard error.
+pub(crate) struct Conversation {
+    pub(crate) stdin: ChildStdin,
+    stderr: Lines<BufReader<ChildStderr>>,
+    /// All that was read so far.
+    pub(crate) said: String,
+}
+
+impl Conversation {
+    /// Reads on until a line begins with `start`, and returns it.
+    #[track_caller]
+    pub(crate) fn line(&mut self, start: &str) -> String {
+        for line in &mut self.stderr {
+            let line = line.unwrap();
+            self.said.push_str(&line);
+            self.said.push('\n');
+            if line.starts_with(start) {
+                return line;
+            }
+        }
+        panic!("no line begins with {start:?}; it said: {}", self.said)
+    }
+
+    /// Reads to the end, which the program's own end brings about.
+    pub(crate) fn rest(mut self) -> String {
+        for line in self.stderr {
+            self.said.push_str(&line.unwrap());
+            self.said.push('\n');
+        }
+        self.said
+    }
+}
 
 /// A program that runs; ended with the value.
 pub(crate) struct Running {

@@ -120,6 +120,7 @@ impl World {
             server: nowhere.clone(),
             refresh_endpoint: nowhere,
             revocation_endpoint: None,
+            oauth: None,
             account: None,
             access_token: Secret::new("access"),
             refresh_token: Some(Secret::new("refresh")),

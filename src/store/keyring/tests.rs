@@ -53,9 +53,9 @@ async fn tokens_of_any_size_fit_into_cells_as_small_as_windows() {
 #[tokio::test]
 async fn an_entry_of_a_newer_version_is_told() {
     let cells = FakeCells::new(Some(2560));
-    cells.write("one", "a label", br#"{"version":3,"sealed":true}"#).unwrap();
+    cells.write("one", "a label", br#"{"version":4,"sealed":true}"#).unwrap();
     let error = store(Arc::new(cells)).load().await.unwrap_err();
-    assert!(matches!(error, StoreError::NewerVersion { found: 3, .. }), "{error}");
+    assert!(matches!(error, StoreError::NewerVersion { found: 4, .. }), "{error}");
 }
 
 /// A keyring that ends no write, or no call at all, before it is thawed.

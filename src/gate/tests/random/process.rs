@@ -136,6 +136,7 @@ pub(super) fn login(pair: Pair, generation: Generation, received_at: Timestamp) 
         server: pair.origin(),
         refresh_endpoint: pair.origin(),
         revocation_endpoint: None,
+        oauth: None,
         account: None,
         access_token,
         refresh_token,
