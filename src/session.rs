@@ -10,7 +10,10 @@
 //! - A body that can be had only once is sent once: the token is made fresh first, and a refusal is final.
 
 mod answer;
+mod content;
 mod error;
+mod follow;
+mod retry;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,8 +25,11 @@ use tracing::{Level, debug, enabled};
 use url::Url;
 
 pub use self::answer::Answer;
+pub use self::content::{Content, accept_codings};
 use self::error::network_error;
 pub use self::error::{FinalRefusal, SendError};
+pub use self::follow::NotFollowed;
+pub use self::retry::{Retry, Trouble, with_retries};
 use crate::attachment::Attachment;
 use crate::claims::Claims;
 use crate::error::{StoreError, TokenError};
@@ -202,15 +208,34 @@ impl Session {
 
     async fn attempt(&self, request: &Request, tokens: &TokenSet) -> Result<Answer, SendError> {
         debug!(generation = tokens.generation.number(), "sending a request");
+        let response = self.exchange(&self.client, request, tokens, true).await?;
+        let refused = self.is_refusal(&response);
+        let challenge = refused.then(|| Challenge::of(response.headers(), &secrets_of(tokens))).flatten();
+        let mut answer = Answer::new(response, tokens);
+        answer.challenge = challenge;
+        Ok(answer)
+    }
+
+    /// Sends `request` once, with the access token of `tokens` where that is to be `attached`. Whether it is or not, none of
+    /// them is logged.
+    async fn exchange(
+        &self,
+        client: &Client,
+        request: &Request,
+        tokens: &TokenSet,
+        attached: bool,
+    ) -> Result<Response, SendError> {
         let mut outgoing = request.body.open().await.map_err(SendError::Body)?.ok_or(SendError::BodySpent)?;
         let mut head = reqwest::Request::new(request.method.clone(), request.url.clone());
         head.headers_mut().clone_from(&request.headers);
-        head.headers_mut().insert(&self.attachment.header, self.credential(tokens)?);
+        if attached {
+            head.headers_mut().insert(&self.attachment.header, self.credential(tokens)?);
+        }
         tell_length(&mut head, &outgoing);
         *head.body_mut() = outgoing.body.take();
         let secrets = secrets_of(tokens);
         log_request(&head, &secrets);
-        let sending = self.client.execute(head);
+        let sending = client.execute(head);
         tokio::pin!(sending);
         let sent = loop {
             if self.patient {
@@ -221,7 +246,8 @@ impl Session {
                 sent = &mut sending => break sent,
                 // Progress since then moves the deadline.
                 () = sleep_until(deadline) => if outgoing.transfer.waiting_since() + SILENCE_BOUND <= deadline {
-                    return Err(SendError::Silent { origin: self.server.origin_text(), bound: SILENCE_BOUND });
+                    let origin = request.url.origin().ascii_serialization();
+                    return Err(SendError::Silent { origin, bound: SILENCE_BOUND });
                 }
             }
         };
@@ -230,11 +256,7 @@ impl Session {
             None => network_error(&request.url, cause),
         })?;
         log_response(&response, &secrets);
-        let refused = self.is_refusal(&response);
-        let challenge = refused.then(|| Challenge::of(response.headers(), &secrets)).flatten();
-        let mut answer = Answer::new(response, tokens);
-        answer.challenge = challenge;
-        Ok(answer)
+        Ok(response)
     }
 
     /// Returns the value of the header that carries the token.

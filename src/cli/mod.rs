@@ -18,7 +18,7 @@ pub(crate) use self::load::BurstArgs;
 pub(crate) use self::login::{LoginArgs, OauthArgs};
 pub(crate) use self::profile::{ProfileArgs, ProfileCommand};
 pub(crate) use self::proxy::ProxyArgs;
-pub(crate) use self::request::{GetArgs, RequestArgs};
+pub(crate) use self::request::{FetchArgs, RequestArgs, SendArgs};
 pub(crate) use self::session::{LogoutArgs, StatusArgs, TokenArgs, TokenFormat};
 pub(crate) use self::shell::{CompletionsArgs, DoctorArgs, ManArgs};
 
@@ -118,9 +118,42 @@ Examples:
     #[command(after_help = "\
 Examples:
   authcli get /protected
-  authcli get /users -H 'Accept: application/json' | jq .
-  authcli get /report.pdf -o report.pdf --timeout 2m")]
-    Get(GetArgs),
+  authcli get /users --query 'name=Ada Lovelace' | jq .
+  authcli get /report.pdf -o report.pdf --retry 3 --timeout 2m")]
+    Get(FetchArgs),
+    /// Send a HEAD request and print the head of the answer
+    #[command(after_help = "\
+Examples:
+  authcli head /report.pdf
+  authcli head /old --follow")]
+    Head(FetchArgs),
+    /// Send a POST request and print the body of the answer
+    #[command(after_help = "\
+Examples:
+  authcli post /users --json '{\"name\":\"Ada\"}'
+  jq .user export.json | authcli post /users --json -
+  authcli post /search --form q='a & b' --form page=2
+  authcli post /images -d @cat.png -H 'Content-Type: image/png'
+
+A body from a pipe is kept in memory up to 8 MiB, so that it can be sent again when the token was refused. What is longer \
+goes out as it is read: the token is made fresh before, and a refusal is final.")]
+    Post(SendArgs),
+    /// Send a PUT request and print the body of the answer
+    #[command(after_help = "\
+Examples:
+  authcli put /users/7 --json @ada.json
+  tar c src | authcli put /backups/src -d - -H 'Content-Type: application/x-tar'")]
+    Put(SendArgs),
+    /// Send a PATCH request and print the body of the answer
+    #[command(after_help = "\
+Examples:
+  authcli patch /users/7 --json '{\"name\":\"Grace\"}'")]
+    Patch(SendArgs),
+    /// Send a DELETE request and print the body of the answer
+    #[command(after_help = "\
+Examples:
+  authcli delete /users/7")]
+    Delete(SendArgs),
     /// Send many requests at once through one refresh gate
     #[command(after_help = "\
 Examples:

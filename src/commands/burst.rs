@@ -11,7 +11,7 @@ use super::context::Context;
 use super::limits::open_file_limit;
 use super::request::{hint, request};
 use crate::cli::BurstArgs;
-use crate::outcome::Exit;
+use crate::outcome::{Exit, Usage};
 use crate::ui::progress::Progress;
 use crate::ui::{Printer, report, summary};
 
@@ -21,8 +21,12 @@ const FILES_KEPT_BACK: u64 = 32;
 
 /// Sends many requests at once and tells what they came to.
 pub(crate) async fn run(context: &mut Context, args: BurstArgs) -> anyhow::Result<Exit> {
+    context.trust(args.request.cacert.as_deref())?;
     let session = context.open_session(Work::Long).await?;
-    let request = request(&session, Method::GET, &args.path, &args.request)?;
+    let request = request(&session, Method::GET, &args.path, &args.request, None).await?;
+    if !request.body.is_repeatable() {
+        return Err(Usage::new("a body of more than 8 MiB must be in a file, since every request sends it").into());
+    }
     let wanted = args.concurrency.unwrap_or(MOST_AT_ONCE).min(args.requests);
     let concurrency = wanted.min(open_file_limit().saturating_sub(FILES_KEPT_BACK).max(1));
     if args.concurrency.is_some() && concurrency < wanted {

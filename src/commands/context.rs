@@ -2,7 +2,8 @@
 //! environment and names the concrete parts that a session is made of.
 
 use std::env;
-use std::path::PathBuf;
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -243,6 +244,17 @@ impl Context {
         }
     }
 
+    /// Trusts the certificate authorities of a file in place of the system's, from here on.
+    pub(crate) fn trust(&mut self, cacert: Option<&Path>) -> anyhow::Result<()> {
+        if let Some(path) = cacert {
+            let unusable = |why: &dyn Display| Usage::new(format!("could not read {}: {why}", path.display()));
+            let pem = std::fs::read(path).map_err(|error| unusable(&error))?;
+            self.client_options =
+                self.client_options.clone().with_authorities(&pem).map_err(|error| unusable(&error))?;
+        }
+        Ok(())
+    }
+
     /// Returns a client for `server`, set up as the profile and the flags say.
     pub(crate) fn client_for(&self, server: &ServerUrl) -> anyhow::Result<Client> {
         let options = self.options_for(server)?;
@@ -256,7 +268,7 @@ impl Context {
         let Some(path) = own.filter(|_| server.is_https() && !self.client_options.has_authorities()) else {
             return Ok(self.client_options.clone());
         };
-        let unusable = |why: &dyn std::fmt::Display| {
+        let unusable = |why: &dyn Display| {
             let message = format!(
                 "could not use {}, which `cacert` of profile `{}` names: {why}",
                 path.display(),

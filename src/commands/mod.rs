@@ -3,20 +3,22 @@
 mod burst;
 mod context;
 mod doctor;
-mod get;
 mod limits;
 mod login;
 mod logout;
+mod payload;
 mod profile;
 mod proxy;
 mod refresh;
 mod request;
+mod send;
 mod shell;
 mod status;
 mod token;
 
 use std::time::Duration;
 
+use reqwest::Method;
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::error::Elapsed;
 use tokio::time::{sleep, timeout};
@@ -130,7 +132,12 @@ async fn dispatch(command: Command, context: &mut Context, stopping: Stopping) -
         Command::Status(args) => status::run(context, args.json, args.claims).await,
         Command::Token(args) => token::run(context, args).await,
         Command::Refresh => refresh::run(context).await,
-        Command::Get(args) => get::run(context, args).await,
+        Command::Get(args) => send::fetch(context, Method::GET, args).await,
+        Command::Head(args) => send::fetch(context, Method::HEAD, args).await,
+        Command::Post(args) => send::run(context, Method::POST, args, false).await,
+        Command::Put(args) => send::run(context, Method::PUT, args, false).await,
+        Command::Patch(args) => send::run(context, Method::PATCH, args, false).await,
+        Command::Delete(args) => send::run(context, Method::DELETE, args, false).await,
         Command::Burst(args) => burst::run(context, args).await,
         Command::Proxy(args) => proxy::run(context, args, stopping).await,
         Command::Profile(args) => profile::run(context, args.command).await,

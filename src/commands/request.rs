@@ -4,19 +4,28 @@ use authcli::http::Challenge;
 use authcli::session::{Answer, FinalRefusal, Request};
 use authcli::{Attachment, Session};
 use reqwest::Method;
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING};
 
+use super::payload::{pair, payload};
 use crate::cli::RequestArgs;
 use crate::outcome::Usage;
 
-/// Returns the request that `args` describe.
-pub(crate) fn request(session: &Session, method: Method, path: &str, args: &RequestArgs) -> anyhow::Result<Request> {
-    let url = session.server().join(path)?;
-    Ok(Request {
-        headers: headers(&args.headers, session.attachment())?,
-        timeout: args.timeout,
-        ..Request::new(method, url)
-    })
+/// Returns the request that `args` describe, with a body of `json` if there is one.
+pub(crate) async fn request(
+    session: &Session,
+    method: Method,
+    path: &str,
+    args: &RequestArgs,
+    json: Option<&str>,
+) -> anyhow::Result<Request> {
+    let mut url = session.server().join(path)?;
+    for typed in &args.query {
+        let (name, value) = pair(typed, "--query")?;
+        url.query_pairs_mut().append_pair(name, value);
+    }
+    let mut headers = headers(&args.headers, session.attachment())?;
+    let body = payload(args, json, &mut headers).await?;
+    Ok(Request { method, url, headers, body, timeout: args.timeout })
 }
 
 fn headers(lines: &[String], attachment: &Attachment) -> Result<HeaderMap, Usage> {
@@ -33,6 +42,9 @@ fn headers(lines: &[String], attachment: &Attachment) -> Result<HeaderMap, Usage
                 format!("`{}` is set by authcli", attachment.header_name()),
                 "to call an API with a header of your own, use another program",
             ));
+        }
+        if [CONTENT_LENGTH, TRANSFER_ENCODING].contains(&name) {
+            return Err(Usage::new(format!("header `{name}` is set by authcli, from the body")));
         }
         let value = HeaderValue::try_from(value.trim()).map_err(|_| {
             Usage::new(format!("the value of header `{name}` holds characters that no header may hold"))

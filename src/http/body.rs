@@ -130,6 +130,14 @@ impl Body {
         }
     }
 
+    /// Returns what it holds, if that is kept in memory.
+    pub fn bytes(&self) -> Option<&Bytes> {
+        match &self.kind {
+            Kind::Bytes(bytes) => Some(bytes),
+            _ => None,
+        }
+    }
+
     /// Makes ready to send it. `None`: it was a stream, and has been sent.
     pub(crate) async fn open(&self) -> io::Result<Option<Outgoing>> {
         Ok(Some(match &self.kind {

@@ -8,7 +8,7 @@ use reqwest::Response;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::error::{SendError, network_error};
-use super::{FinalRefusal, SILENCE_BOUND};
+use super::{FinalRefusal, NotFollowed, SILENCE_BOUND};
 use crate::http::Challenge;
 use crate::token::{Generation, TokenSet};
 
@@ -29,6 +29,8 @@ pub struct Answer {
     pub refusal: Option<FinalRefusal>,
     /// What the server says of the token, if it refused it.
     pub challenge: Option<Challenge>,
+    /// Why it is a redirect, if those were to be followed.
+    pub not_followed: Option<NotFollowed>,
     /// What has been read of the body.
     read_ahead: VecDeque<Result<Bytes, SendError>>,
     /// When the request's time is over, and how long that was in all; the body is part of it.
@@ -43,6 +45,7 @@ impl Answer {
             generation: tokens.generation,
             refusal: None,
             challenge: None,
+            not_followed: None,
             read_ahead: VecDeque::new(),
             deadline: None,
         }

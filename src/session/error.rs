@@ -48,6 +48,15 @@ pub enum SendError {
         #[source]
         cause: reqwest::Error,
     },
+    /// The answer's content could not be decoded: it is cut short, or not what its head says.
+    #[error("could not decode the answer of {origin}")]
+    Coding {
+        /// From whom.
+        origin: String,
+        /// Why not.
+        #[source]
+        cause: io::Error,
+    },
     /// Time ran out.
     #[error("no answer from {origin} within {} s", bound.as_secs_f64())]
     TimedOut {

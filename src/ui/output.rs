@@ -7,6 +7,9 @@ use tempfile::{NamedTempFile, TempPath};
 use tokio::fs::File;
 use tokio::io::{AsyncWriteExt as _, Stdout};
 
+/// As many as Linux follows.
+const MOST_LINKS: u32 = 40;
+
 /// Standard output, written through the runtime: a reader that pauses must not keep a signal from being noticed.
 pub(crate) struct Output(Stdout);
 
@@ -45,11 +48,12 @@ pub(crate) struct FileOutput {
 
 impl FileOutput {
     pub(crate) async fn create(path: &Path) -> io::Result<Self> {
-        let target = path.to_owned();
+        let mut target = path.to_owned();
         on_disk(move || {
             let (file, temporary) = match std::fs::metadata(&target) {
                 Ok(metadata) if !metadata.is_file() => (std::fs::OpenOptions::new().write(true).open(&target)?, None),
                 _ => {
+                    target = resolved(target)?;
                     let (file, path) = temporary_for(&target)?.into_parts();
                     (file, Some(path))
                 }
@@ -74,6 +78,15 @@ impl FileOutput {
         }
         Ok(length)
     }
+}
+
+/// Returns where `path` leads to: a symbolic link stays, and the file behind it is replaced, as the shell's `>` does.
+fn resolved(mut path: PathBuf) -> io::Result<PathBuf> {
+    for _ in 0..MOST_LINKS {
+        let Ok(link) = std::fs::read_link(&path) else { return Ok(path) };
+        path = path.parent().unwrap_or(Path::new("")).join(link);
+    }
+    Err(io::Error::other("too many symbolic links"))
 }
 
 /// Makes the temporary file that will replace `target`, with the mode that the shell's `>` would leave: that of the

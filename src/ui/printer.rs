@@ -13,8 +13,15 @@ pub(crate) struct Printer {
     quiet: bool,
     color: bool,
     terminal: bool,
+    screen: Option<Screen>,
     /// The command that logs in to the profile in use, for hints.
     login_command: String,
+}
+
+/// Standard output is a terminal.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Screen {
+    pub(crate) color: bool,
 }
 
 impl Printer {
@@ -22,12 +29,13 @@ impl Printer {
         let terminal = io::stderr().is_terminal();
         let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
             && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
-        let color = match global.color {
+        let color_on = |terminal| match global.color {
             ColorChoice::Auto => terminal && wanted,
             ColorChoice::Always => true,
             ColorChoice::Never => false,
         };
-        Self { quiet: global.quiet, color, terminal, login_command: "authcli login".into() }
+        let screen = io::stdout().is_terminal().then(|| Screen { color: color_on(true) });
+        Self { quiet: global.quiet, color: color_on(terminal), terminal, screen, login_command: "authcli login".into() }
     }
 
     /// The same for a profile other than the default one.
@@ -63,6 +71,11 @@ impl Printer {
     /// Whether a person watches standard error and wants to see more than errors.
     pub(crate) fn is_watched(&self) -> bool {
         self.terminal && !self.quiet
+    }
+
+    /// Returns how standard output is to be written where it is a terminal.
+    pub(crate) fn screen(&self) -> Option<Screen> {
+        self.screen
     }
 
     /// Writes data to standard output.

@@ -6,7 +6,7 @@ use std::iter;
 use std::sync::Arc;
 
 use authcli::error::{StoreError, TokenError};
-use authcli::http::AddressError;
+use authcli::http::{AddressError, refuses_certificate};
 use authcli::profile::ProfileError;
 use authcli::renewal::oauth::OauthError;
 use authcli::renewal::{LoginError, RenewalFault};
@@ -14,9 +14,12 @@ use authcli::session::SendError;
 
 use super::Printer;
 use super::output::OutputError;
+use super::screen::Binary;
 use crate::outcome::{Exit, NoServer, NotLoggedIn, Unsaved, Usage};
 
 const STORE_HINT: &str = "unlock the keyring, or log in with `--store file` to keep tokens in a private file";
+
+const CERTIFICATE_HINT: &str = "if the server has a certificate authority of its own, name its file with `--cacert`";
 
 /// Tells what went wrong and returns how the program ends.
 pub(crate) fn failure(printer: &Printer, error: &anyhow::Error) -> Exit {
@@ -155,6 +158,12 @@ fn judge(error: &anyhow::Error, login: &str) -> Verdict {
     if error.is::<AddressError>() {
         return ends(Exit::Usage);
     }
+    if error.is::<Binary>() {
+        return ends_with(Exit::Other, "write it to a file with `-o FILE`, or show it all the same with `-o -`");
+    }
+    if error.is::<NoServer>() && error.chain().any(refuses_certificate) {
+        return ends_with(Exit::Unreachable, CERTIFICATE_HINT);
+    }
     if error.is::<NoServer>() {
         return ends_with(
             Exit::Unreachable,
@@ -187,7 +196,10 @@ fn judge_send(error: &SendError, login: &str) -> Verdict {
     match error {
         SendError::Token(error) => judge_token(error, login),
         SendError::WrongOrigin(_) => ends(Exit::Usage),
-        SendError::TimedOut { .. } | SendError::Silent { .. } => ends(Exit::Unreachable),
+        SendError::TimedOut { .. } | SendError::Silent { .. } | SendError::Coding { .. } => ends(Exit::Unreachable),
+        SendError::Network { cause, .. } if refuses_certificate(cause) => {
+            ends_with(Exit::Unreachable, CERTIFICATE_HINT)
+        }
         SendError::Body(_) | SendError::BodySpent => ends(Exit::Other),
         _ => ends_with(Exit::Unreachable, "is the server running, and is its address right? `authcli status` shows it"),
     }

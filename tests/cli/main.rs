@@ -8,8 +8,10 @@
 
 mod bad_input;
 mod burst;
+mod coding;
 mod connections;
 mod doctor;
+mod follow;
 mod get;
 mod help;
 mod interrupted;
@@ -22,9 +24,12 @@ mod processes;
 mod profile;
 mod redaction;
 mod refusals;
+mod retry;
+mod send;
 mod session;
 #[path = "../support/mod.rs"]
 mod support;
+mod transport;
 mod why;
 
 #[cfg(unix)]
@@ -48,7 +53,10 @@ mod store;
 mod disk;
 #[cfg(target_os = "linux")]
 mod keyring;
+mod large;
 #[cfg(target_os = "linux")]
 mod readme;
+#[cfg(target_os = "linux")]
+mod screen;
 #[cfg(target_os = "linux")]
 mod terminal;

@@ -63,6 +63,11 @@ const COMMANDS: &[&[&str]] = &[
     &["status", "--claims", "--json"],
     &["refresh"],
     &["get", "/x"],
+    &["head", "/x", "--follow"],
+    &["post", "/x", "-d", "a=canary4711"],
+    &["put", "/x", "--json", "{\"password\":\"canary4711\"}"],
+    &["patch", "/x", "--form", "password=canary4711"],
+    &["delete", "/x", "--query", "key=canary4711"],
     &["burst", "-n", "3"],
     &["burst", "-n", "3", "--json"],
     &["profile", "list"],
@@ -146,7 +151,12 @@ fn commands_that_succeed_show_no_secret() {
 fn refused_requests_show_no_secret() {
     let mut watched = Watched::start(900.0);
     for status in [401, 403, 404, 500, 302] {
-        for arguments in [["get", "/x"].as_slice(), &["burst", "-n", "3"]] {
+        for arguments in [
+            ["get", "/x"].as_slice(),
+            &["post", "/x", "-d", "a=canary4711", "--query", "key=canary4711", "-H", "X-Api-Key: canary4711"],
+            &["get", "/x", "--follow", "--query", "key=canary4711", "-H", "X-Api-Key: canary4711"],
+            &["burst", "-n", "3"],
+        ] {
             let fresh = watched.tokens(900.0);
             let refusal = Answer::error(status, "no")
                 .with("Location", "/login")

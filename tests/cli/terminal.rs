@@ -8,17 +8,17 @@ use std::time::{Duration, Instant};
 use crate::support::{Answer, BOUND, Cli, Endpoint, NOBODY, eventually};
 
 /// A shell in a terminal, which runs one command and tells how it ended.
-struct Terminal {
+pub(crate) struct Terminal {
     script: Child,
     keyboard: ChildStdin,
     screen: Receiver<Vec<u8>>,
-    seen: String,
+    pub(crate) seen: String,
     /// The terminal's own name, to ask how it is set.
     device: String,
 }
 
 impl Terminal {
-    fn run(cli: &Cli, command: &str) -> Self {
+    pub(crate) fn run(cli: &Cli, command: &str) -> Self {
         let mut script = cli.command_of("script");
         // The shell must outlive a Ctrl-C, and must not have its command ignore it: hence a trap that does nothing.
         let shell = format!("trap : INT; tty; {command}; echo \"ended with $?\"; stty -a");
@@ -46,7 +46,7 @@ impl Terminal {
 
     /// Waits until `text` is on the screen.
     #[track_caller]
-    fn wait_for(&mut self, text: &str) {
+    pub(crate) fn wait_for(&mut self, text: &str) {
         let start = Instant::now();
         while !self.seen.contains(text) {
             assert!(start.elapsed() < BOUND, "no {text:?} on the screen: {:?}", self.seen);
@@ -58,7 +58,7 @@ impl Terminal {
         }
     }
 
-    fn type_in(&mut self, keys: &str) {
+    pub(crate) fn type_in(&mut self, keys: &str) {
         self.keyboard.write_all(keys.as_bytes()).unwrap();
         self.keyboard.flush().unwrap();
     }

@@ -13,8 +13,12 @@ use serde_json::{Value, json};
 
 use super::BOUND;
 
-/// An HTTP/1.1 server. Every request waits for the test to answer it, except HEAD, with which a login finds out whether
-/// anybody is there: that is answered at once.
+/// How much of a body is kept: more than a program may keep to send it again.
+const KEPT: usize = 16 * 1024 * 1024;
+const PIECE: usize = 1024 * 1024;
+
+/// An HTTP/1.1 server. Every request waits for the test to answer it, except HEAD of a directory, with which a login finds
+/// out whether anybody is there: that is answered at once.
 ///
 /// It speaks as much of the protocol as this client needs, in as many lines: so nothing that client and server might
 /// have in common can hide a fault, and an answer can be as broken as a test wants it.
@@ -33,7 +37,10 @@ pub(crate) struct Call {
     /// With the query.
     pub(crate) path: String,
     pub(crate) headers: Vec<(String, String)>,
+    /// The body, or its first [`KEPT`] bytes.
     pub(crate) body: Vec<u8>,
+    /// How long it was.
+    pub(crate) length: u64,
     answer: Sender<Answer>,
 }
 
@@ -43,6 +50,8 @@ pub(crate) struct Answer {
     status: u16,
     headers: Vec<(String, String)>,
     body: Vec<u8>,
+    /// How many zeros follow that.
+    zeros: u64,
     /// What is announced but never comes.
     missing: usize,
     /// Whether the connection stays open although something is missing.
@@ -121,28 +130,29 @@ fn converse(stream: &TcpStream, calls: &Sender<Call>) -> io::Result<()> {
         let mut words = line.split_whitespace().map(str::to_owned);
         let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
         let mut headers = Vec::new();
-        let mut length = 0;
+        let mut said = Some(0);
         loop {
             let mut line = String::new();
             reader.read_line(&mut line)?;
             let Some((name, value)) = line.split_once(':') else { break };
             let (name, value) = (name.to_ascii_lowercase(), value.trim().to_owned());
-            assert_ne!(name, "transfer-encoding", "this client tells lengths");
-            if name == "content-length" {
-                length = value.parse().unwrap();
+            match name.as_str() {
+                "content-length" => said = Some(value.parse().unwrap()),
+                "transfer-encoding" => said = None,
+                _ => {}
             }
             headers.push((name, value));
         }
-        let mut body = vec![0; length];
-        reader.read_exact(&mut body)?;
-        if method == "HEAD" {
+        let (body, length) = read_body(&mut reader, said)?;
+        if method == "HEAD" && path.ends_with('/') {
             (&*stream).write_all(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n")?;
             continue;
         }
         let (answer, answered) = mpsc::channel();
-        calls.send(Call { method, path, headers, body, answer }).map_err(io::Error::other)?;
+        let has_body = method != "HEAD";
+        calls.send(Call { method, path, headers, body, length, answer }).map_err(io::Error::other)?;
         let answer = answered.recv().map_err(io::Error::other)?;
-        answer.write(stream)?;
+        answer.write(stream, has_body)?;
         if answer.stalls {
             // Until the client has had enough.
             io::copy(&mut reader, &mut io::sink())?;
@@ -151,6 +161,39 @@ fn converse(stream: &TcpStream, calls: &Sender<Call>) -> io::Result<()> {
             return Ok(());
         }
     }
+}
+
+/// Reads a body of the length that was said, or in chunks, and returns what is kept of it and its length.
+fn read_body(reader: &mut impl io::BufRead, said: Option<u64>) -> io::Result<(Vec<u8>, u64)> {
+    let (mut kept, mut length) = (Vec::new(), 0);
+    let mut read = |reader: &mut dyn io::Read, count: u64| -> io::Result<()> {
+        let mut piece = vec![0; PIECE];
+        let mut left = count;
+        while left > 0 {
+            let next = usize::try_from(left).unwrap_or(PIECE).min(PIECE);
+            let next = &mut piece[..next];
+            reader.read_exact(next)?;
+            kept.extend_from_slice(&next[..next.len().min(KEPT - kept.len())]);
+            left -= next.len() as u64;
+        }
+        length += count;
+        Ok(())
+    };
+    if let Some(said) = said {
+        read(reader, said)?;
+    } else {
+        loop {
+            let mut line = String::new();
+            reader.read_line(&mut line)?;
+            let chunk = u64::from_str_radix(line.trim_end(), 16).map_err(io::Error::other)?;
+            read(reader, chunk)?;
+            reader.read_line(&mut String::new())?;
+            if chunk == 0 {
+                break;
+            }
+        }
+    }
+    Ok((kept, length))
 }
 
 impl Call {
@@ -202,7 +245,16 @@ impl Call {
 
 impl Answer {
     pub(crate) fn new(status: u16, body: &str) -> Self {
-        Self { status, headers: Vec::new(), body: body.as_bytes().to_vec(), missing: 0, stalls: false }
+        Self::bytes(status, body.as_bytes().to_vec())
+    }
+
+    pub(crate) fn bytes(status: u16, body: Vec<u8>) -> Self {
+        Self { status, headers: Vec::new(), body, zeros: 0, missing: 0, stalls: false }
+    }
+
+    /// A body of so many zeros, made while it is sent.
+    pub(crate) fn zeros(length: u64) -> Self {
+        Self { zeros: length, ..Self::new(200, "") }
     }
 
     pub(crate) fn json(status: u16, body: &Value) -> Self {
@@ -235,7 +287,7 @@ impl Answer {
         Self { stalls: true, ..self.missing(1000) }
     }
 
-    fn write(&self, mut stream: &TcpStream) -> io::Result<()> {
+    fn write(&self, mut stream: &TcpStream, has_body: bool) -> io::Result<()> {
         let reason = reqwest::StatusCode::from_u16(self.status).ok().and_then(|status| status.canonical_reason());
         let mut head = format!("HTTP/1.1 {} {}\r\n", self.status, reason.unwrap_or_default());
         for (name, value) in &self.headers {
@@ -243,9 +295,15 @@ impl Answer {
         }
         // RFC 9110 section 8.6: none with a 204, and none needed with a 304.
         if !matches!(self.status, 204 | 304) {
-            head.extend(["content-length: ", &(self.body.len() + self.missing).to_string(), "\r\n"]);
+            let length = (self.body.len() + self.missing) as u64 + self.zeros;
+            head.extend(["content-length: ", &length.to_string(), "\r\n"]);
         }
         head.push_str("\r\n");
-        stream.write_all(&[head.as_bytes(), &self.body].concat())
+        if !has_body {
+            return stream.write_all(head.as_bytes());
+        }
+        stream.write_all(&[head.as_bytes(), &self.body].concat())?;
+        // Its buffer is what the zeros are made in, a piece at a time.
+        io::copy(&mut io::repeat(0).take(self.zeros), &mut io::BufWriter::with_capacity(PIECE, stream)).map(drop)
     }
 }

@@ -7,6 +7,7 @@
 //!   test took up fails the test.
 //! - [`Peer`] is a foreign server in Node.js.
 //! - [`Proxy`] stands between the two real programs and breaks the calls that the test chooses.
+//! - [`Tls`] is TLS in front of an endpoint, with a certificate authority of its own.
 //! - [`SecretService`] is a D-Bus and a GNOME keyring of one test.
 //!
 //! Nobody sleeps to let things happen: a test waits for a call, a line or an end, at most [`BOUND`]. What was started is
@@ -19,6 +20,7 @@ mod proxy;
 #[cfg(target_os = "linux")]
 mod secret_service;
 mod server;
+mod tls;
 
 use std::time::{Duration, Instant};
 
@@ -29,6 +31,7 @@ pub(crate) use self::proxy::{Fault, Point, Proxy, When};
 #[cfg(target_os = "linux")]
 pub(crate) use self::secret_service::SecretService;
 pub(crate) use self::server::Server;
+pub(crate) use self::tls::Tls;
 
 /// When a wait is called stuck. Everything here takes well under a second on an idle machine.
 pub(crate) const BOUND: Duration = Duration::from_secs(30);

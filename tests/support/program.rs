@@ -274,7 +274,7 @@ impl Running {
         running
     }
 
-    fn adopt(mut child: Child) -> Self {
+    pub(crate) fn adopt(mut child: Child) -> Self {
         let stdout = child.stdout.take().map(read_aside);
         let stderr = child.stderr.take().map(read_aside);
         Self { child, stdout, stderr, since: Instant::now() }

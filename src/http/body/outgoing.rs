@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::Source;
 
 /// Longer bodies are sent in pieces of this length, each of which counts as progress.
-const PIECE: usize = 64 * 1024;
+const PIECE: usize = 256 * 1024;
 
 /// A body on its way.
 pub(crate) struct Outgoing {
