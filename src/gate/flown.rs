@@ -1,8 +1,10 @@
 //! What a flight brings back: tokens, a failure, or tokens that could not be saved and the lock that stays held for them.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
+use tokio::time::Instant;
 use tracing::debug;
 
 use super::Ports;
@@ -10,7 +12,10 @@ use super::core::{Arrival, Outcome};
 use super::ports::Held;
 use super::stamp::Stamp;
 use crate::error::{StoreError, TokenError};
-use crate::token::TokenSet;
+use crate::token::{Generation, TokenSet};
+
+/// How many past flights are remembered: a program may run for months.
+const REMEMBERED: usize = 1024;
 
 /// What a flight brought back.
 pub(super) struct Flown {
@@ -25,6 +30,40 @@ pub(super) struct Flown {
 pub(super) enum Source {
     Renewed,
     Adopted,
+}
+
+/// A past flight that brought newer tokens.
+#[derive(Clone, Copy, Debug)]
+pub struct Flight {
+    /// When it took off.
+    pub start: Instant,
+    /// When it had landed.
+    pub end: Instant,
+    /// The tokens that it brought.
+    pub generation: Generation,
+    /// Whether another process had got them.
+    pub adopted: bool,
+}
+
+/// The last flights that brought newer tokens.
+#[derive(Default)]
+pub(super) struct Flights(Mutex<VecDeque<Flight>>);
+
+impl Flights {
+    pub(super) fn note(&self, flown: &Flown, start: Instant) {
+        let (Some(source), Ok(tokens)) = (flown.source, &flown.arrival.outcome) else { return };
+        let adopted = source == Source::Adopted;
+        let flight = Flight { start, end: Instant::now(), generation: tokens.generation, adopted };
+        let mut flights = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if flights.len() == REMEMBERED {
+            flights.pop_front();
+        }
+        flights.push_back(flight);
+    }
+
+    pub(super) fn all(&self) -> Vec<Flight> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect()
+    }
 }
 
 /// New tokens that the store did not take. They are the only good ones left, so the lock is not let go.

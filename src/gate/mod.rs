@@ -35,13 +35,14 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::{Mutex, watch};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tracing::debug;
 
 use self::core::{Core, Landing, Outcome, Step, Takeoff};
 use self::decide::Want;
 use self::flight::fly;
-use self::flown::{Source, Unsaved};
+pub use self::flown::Flight;
+use self::flown::{Flights, Source, Unsaved};
 pub use self::ports::{
     Clock, Held, LOCK_BOUND, LockHolder, RENEWAL_BOUND, Rendezvous, Renewal, RenewalError, TokenStore, WayOut,
 };
@@ -98,6 +99,7 @@ struct Shared {
     saving: AtomicBool,
     refreshes: AtomicU64,
     adoptions: AtomicU64,
+    flights: Flights,
 }
 
 /// How often the gate renewed, or did not have to.
@@ -123,6 +125,7 @@ impl RefreshGate {
             saving: AtomicBool::new(false),
             refreshes: AtomicU64::new(0),
             adoptions: AtomicU64::new(0),
+            flights: Flights::default(),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -177,6 +180,11 @@ impl RefreshGate {
             refreshes: self.shared.refreshes.load(Ordering::Relaxed),
             adopted: self.shared.adoptions.load(Ordering::Relaxed),
         }
+    }
+
+    /// Returns the flights that brought newer tokens, the oldest first: the last 1024 of them.
+    pub fn flights(&self) -> Vec<Flight> {
+        self.shared.flights.all()
     }
 
     /// Waits until no flight is in the air and tries once more to save what could not be saved. Every way out of a
@@ -247,12 +255,15 @@ impl Shared {
     async fn fly(self: &Arc<Self>, takeoff: Takeoff, want: Want) {
         let mut parked = self.parked.lock().await;
         let memory = Arc::clone(takeoff.replaces());
+        let start = Instant::now();
         let mut flown = fly(&self.ports, &memory, want, parked.take(), &self.way_out).await;
         match flown.source {
             Some(Source::Renewed) => self.refreshes.fetch_add(1, Ordering::Relaxed),
             Some(Source::Adopted) => self.adoptions.fetch_add(1, Ordering::Relaxed),
             None => 0,
         };
+        // Before it lands: whoever has its tokens finds it there.
+        self.flights.note(&flown, start);
         if flown.arrival.outcome.as_ref().is_err_and(|error| error.leaves_session_usable()) {
             // What went wrong before the server was asked (a busy lock, a broken store) is not tried at every call either.
             let memory = stamp::failure_memory(None, self.ports.clock.now());
