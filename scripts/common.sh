@@ -63,11 +63,11 @@ install_peers() {
   fi
 }
 
-# Builds both binaries. A test is among the targets because cargo then unifies the features of the tests' own
+# Builds both binaries, and the example that a test runs. A test is among the targets because cargo then unifies the features of the tests' own
 # dependencies in: this is one build with that of `cargo test --workspace`, and without it tokio and what stands on it
 # would be built twice.
 build_binaries() {
-  cargo build --workspace --locked --bins --test licences
+  cargo build --workspace --locked --bins --example worker --test licences
 }
 
 # Prints where cargo builds to, whatever the environment or a configuration file says.

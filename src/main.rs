@@ -16,6 +16,10 @@ use self::outcome::Exit;
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
+        Err(error) if cli::is_exec() && error.use_stderr() => {
+            ui::report::parse_error(&error);
+            return Exit::ExecFailed.into();
+        }
         Err(error) => return ui::report::parse_error(&error).into(),
     };
     let runtime = match commands::runtime_for(&cli.command) {

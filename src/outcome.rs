@@ -10,36 +10,64 @@ use authcli::renewal::RenewalFault;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
     /// Done; also when standard output was closed early.
-    Done = 0,
+    Done,
     /// Anything without a code of its own.
-    Other = 1,
+    Other,
     /// Wrong option, unknown profile, refused address.
-    Usage = 2,
+    Usage,
     /// The final answer was 3xx.
-    Redirected = 3,
+    Redirected,
     /// The final answer was 4xx.
-    ClientError = 4,
+    ClientError,
     /// The final answer was 5xx.
-    ServerError = 5,
+    ServerError,
     /// The server was unreachable or answered nonsense.
-    Unreachable = 6,
+    Unreachable,
     /// Not logged in here, or the session has ended.
-    NotLoggedIn = 7,
+    NotLoggedIn,
     /// The token store could not be read or written.
-    Store = 8,
+    Store,
     /// Another process holds the refresh lock.
-    LockBusy = 9,
+    LockBusy,
+    /// `exec` had no token to give to its command.
+    ExecFailed,
+    /// `exec` found its command, and could not start it.
+    CannotInvoke,
+    /// `exec` did not find its command.
+    NoSuchCommand,
     /// SIGHUP.
-    HungUp = 129,
+    HungUp,
     /// SIGINT.
-    Interrupted = 130,
+    Interrupted,
     /// SIGTERM.
-    Terminated = 143,
+    Terminated,
+    /// The command that `exec` ran ended so; where there is execve(2), it ends in this program's place.
+    #[cfg(not(unix))]
+    Command(u8),
 }
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
-        Self::from(exit as u8)
+        Self::from(match exit {
+            Exit::Done => 0,
+            Exit::Other => 1,
+            Exit::Usage => 2,
+            Exit::Redirected => 3,
+            Exit::ClientError => 4,
+            Exit::ServerError => 5,
+            Exit::Unreachable => 6,
+            Exit::NotLoggedIn => 7,
+            Exit::Store => 8,
+            Exit::LockBusy => 9,
+            Exit::ExecFailed => 125,
+            Exit::CannotInvoke => 126,
+            Exit::NoSuchCommand => 127,
+            Exit::HungUp => 129,
+            Exit::Interrupted => 130,
+            Exit::Terminated => 143,
+            #[cfg(not(unix))]
+            Exit::Command(code) => code,
+        })
     }
 }
 

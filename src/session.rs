@@ -111,7 +111,7 @@ impl Session {
 
     /// Sends `request` with a live token.
     pub async fn send(&self, request: &Request) -> Result<Answer, SendError> {
-        if request.url.origin() != self.server.origin() {
+        if !self.server.is_origin_of(&request.url) {
             return Err(SendError::WrongOrigin(request.url.origin().ascii_serialization()));
         }
         // A time beyond the end of the clock is no bound.

@@ -10,11 +10,11 @@ mod session;
 mod shell;
 mod values;
 
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
+use clap::{ArgAction, Args, CommandFactory as _, Parser, Subcommand, ValueEnum, ValueHint};
 
 use authcli::store::StoreKind;
 
-pub(crate) use self::load::BurstArgs;
+pub(crate) use self::load::{BatchArgs, BurstArgs, ExecArgs};
 pub(crate) use self::login::{LoginArgs, OauthArgs};
 pub(crate) use self::profile::{ProfileArgs, ProfileCommand};
 pub(crate) use self::proxy::ProxyArgs;
@@ -39,6 +39,12 @@ pub(crate) struct Cli {
     pub(crate) global: Global,
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+/// Returns whether what was typed, however wrong, was meant for `exec`: its own failures have codes of their own.
+pub(crate) fn is_exec() -> bool {
+    let matches = Cli::command().ignore_errors(true).try_get_matches();
+    matches.is_ok_and(|matches| matches.subcommand_name() == Some("exec"))
 }
 
 /// Options that every command takes.
@@ -158,8 +164,56 @@ Examples:
     #[command(after_help = "\
 Examples:
   authcli burst -n 10
-  authcli burst -n 1000 -c 50 /users --json | jq .refreshes")]
+  authcli burst -n 1000 -c 50 /users --json | jq .refreshes
+  authcli burst --duration 1m --rate 200 /users --max-refreshes 1
+
+Latencies run from when a request was to be sent to the last byte of its answer, refreshes included. With --rate that is \
+when it was due: what waits for a stalled server counts as slow, not as unsent.
+
+--ndjson prints {\"n\",\"status\",\"elapsed_ms\",\"retried\",\"generation\"} for an answer and {\"n\",\"error\",\"elapsed_ms\"} \
+where there is none. Exit code: the gravest of the requests' codes.")]
     Burst(BurstArgs),
+    /// Send the requests that standard input lists, one a line
+    #[command(after_help = "\
+A line is one of
+  PATH                  GET PATH
+  METHOD PATH
+  METHOD PATH JSON      with JSON as the body
+  {\"path\": …, …}        an object with the fields
+                          path     required
+                          method   default GET, with a body POST
+                          query    an object; its names and values are added to the path
+                          headers  an object
+                          json     any value, sent as JSON
+                          body     a string, sent as it is
+An unknown field, or a line that is none of these, is reported with its number and does not stop the rest. Blank lines \
+are left out. A line may be 8 MiB long.
+
+Each request becomes a line of JSON on standard output, in the order of its line unless --unordered is given:
+  {\"line\",\"method\",\"path\",\"status\",\"elapsed_ms\",\"body\"}
+  {\"line\",\"method\",\"path\",\"elapsed_ms\",\"error\"}      there was no answer
+  {\"line\",\"error\"}                                   the line is no request
+body is JSON where the answer says that it is and it is, a string where it is other text, and null where there is none; \
+what is no text stands in body_base64. Of a body of more than 8 MiB only \"error\" tells.
+
+Lines are read as answers are taken away, so input may go on for ever. When the session has ended, no more are read. Exit \
+code: the gravest of the requests' codes; 1 for a line that is none.
+
+Examples:
+  seq 1 1000 | sed 's|^|/items/|' | authcli batch | jq -c 'select(.status != 200)'
+  echo '{\"path\": \"/items\", \"json\": {\"name\": \"x\"}}' | authcli batch | jq .body")]
+    Batch(BatchArgs),
+    /// Run a command with a live access token in AUTHCLI_ACCESS_TOKEN
+    #[command(after_help = "\
+The token is in the environment of the command alone, and is not renewed there: a command that runs for longer than the \
+token lives asks for another one with `authcli token`.
+
+Exit code: the command's. 127: it was not found; 126: it could not be started; 125: there was no token to give it.
+
+Examples:
+  authcli exec -- sh -c 'curl -H \"Authorization: Bearer $AUTHCLI_ACCESS_TOKEN\" https://api.example.com/protected'
+  authcli exec --min-valid 10m -- ./nightly-report")]
+    Exec(ExecArgs),
     /// Serve other programs: a local proxy to the server that adds a live token to whatever passes
     #[command(after_help = "\
 Examples:
@@ -206,8 +260,6 @@ Examples:
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]

@@ -1,127 +1,158 @@
 //! `authcli burst`.
 
+use std::io::{self, IsTerminal as _};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use authcli::gate::Work;
-use authcli::load::{self, Finished, Plan, Tally};
-use authcli::session::{FinalRefusal, SendError};
-use reqwest::{Method, StatusCode};
+use authcli::gate::{RefreshGate, Work};
+use authcli::load::{self, Ended, Manner, Order, Outbox, Pace, Repeat, Report, Sink, Tally, milliseconds};
+use serde_json::json;
 
 use super::context::Context;
-use super::limits::open_file_limit;
-use super::request::{hint, request};
+use super::gravest::Gravest;
+use super::limits::at_a_time;
+use super::request::request;
 use crate::cli::BurstArgs;
 use crate::outcome::{Exit, Usage};
-use crate::ui::progress::Progress;
-use crate::ui::{Printer, report, summary};
+use crate::ui::output::Output;
+use crate::ui::progress::{Progress, Whole};
+use crate::ui::{report, summary};
 
 const MOST_AT_ONCE: u64 = 1000;
-/// Files that the program needs beside its connections.
-const FILES_KEPT_BACK: u64 = 32;
 
 /// Sends many requests at once and tells what they came to.
 pub(crate) async fn run(context: &mut Context, args: BurstArgs) -> anyhow::Result<Exit> {
     context.trust(args.request.cacert.as_deref())?;
     let session = context.open_session(Work::Long).await?;
-    let request = request(&session, Method::GET, &args.path, &args.request, None).await?;
+    let request = request(&session, args.method, &args.path, &args.request, None).await?;
     if !request.body.is_repeatable() {
         return Err(Usage::new("a body of more than 8 MiB must be in a file, since every request sends it").into());
     }
-    let wanted = args.concurrency.unwrap_or(MOST_AT_ONCE).min(args.requests);
-    let concurrency = wanted.min(open_file_limit().saturating_sub(FILES_KEPT_BACK).max(1));
-    if args.concurrency.is_some() && concurrency < wanted {
-        context.printer.warn(&format!("the open-file limit allows {concurrency} requests at a time"));
-    }
+    let requests = args.requests.unwrap_or(u64::MAX);
+    let wanted = args.concurrency.unwrap_or(MOST_AT_ONCE).min(requests);
+    let concurrency = at_a_time(wanted, args.concurrency.is_some(), &context.printer);
     let target = format!("{} {}", request.method, request.url.path());
-    let plan = Plan { request, requests: args.requests, concurrency };
-    let progress = Progress::new(&context.printer, args.requests);
-    let mut tally = Tally::new();
-    let mut worst = Worst::none();
+    let whole = match (args.requests, args.duration) {
+        (Some(requests), _) => Whole::Requests(requests),
+        (None, duration) => Whole::Time(duration.unwrap_or_default()),
+    };
+    // Lines of JSON on the terminal are progress enough.
+    let watched = context.printer.is_watched() && !(args.ndjson && io::stdout().is_terminal());
+    let progress = Progress::new(watched, whole);
+
     let start = Instant::now();
-    load::run(&session, &plan, |finished| {
-        tally.add(&finished);
-        worst.note(finished);
-        progress.show(tally.requests(), tally.failed(), session.gate().counts().refreshes);
-    })
-    .await;
-    let elapsed = start.elapsed();
-    progress.finish();
-    let summary = tally.summary(concurrency, session.gate().counts(), elapsed);
-    let text = if args.json { format!("{}\n", serde_json::to_string(&summary)?) } else { summary::text(&summary) };
-    context.printer.data(&text).await?;
-    let exit = worst.exit;
-    worst.tell(&context.printer, &target);
-    Ok(exit)
-}
-
-/// The failure that decides the exit code, by the order of the contract: store, login, lock, network, then the answers.
-struct Worst {
-    exit: Exit,
-    failure: Option<Failure>,
-}
-
-enum Failure {
-    NoAnswer(SendError),
-    Answer(StatusCode, Option<FinalRefusal>),
-}
-
-impl Worst {
-    fn none() -> Self {
-        Self { exit: Exit::Done, failure: None }
+    let results = Arc::new(Mutex::new(Results { tally: Tally::new(start), gravest: Gravest::none() }));
+    let told = Told { concurrency, json: args.json || args.ndjson, start, gate: session.gate().clone() };
+    if !args.ndjson {
+        let (results, told) = (Arc::clone(&results), told.clone());
+        context.set_last_words(move || told.text(&told.report(lock(&results).tally.clone())));
     }
+    let until = args.duration.and_then(|duration| start.checked_add(duration));
+    let source = Arc::new(Repeat::new(request, requests, until, args.rate.map(Pace::start)));
+    let (outbox, departures) = load::outbox(Order::AsTheyCome);
+    let lines = args.ndjson.then_some(outbox);
+    let sink = Arc::new(Collect { results: Arc::clone(&results), target, lines });
+    let sending = async {
+        load::run(&session, &source, &sink, Manner { concurrency, retries: args.retry }).await;
+        // With it goes the outbox.
+        drop(sink);
+        Ok(())
+    };
+    let mut output = Output::stdout();
+    let writing = departures.depart(async |lines: &[u8]| output.write(lines).await);
+    let showing = progress.follow(|| {
+        let tally = &lock(&results).tally;
+        (tally.requests(), tally.failed(), session.gate().counts().refreshes)
+    });
+    tokio::select! {
+        done = async { tokio::try_join!(sending, writing) } => drop(done?),
+        never = showing => match never {},
+    }
+    drop(progress);
 
-    fn note(&mut self, finished: Finished) {
-        let (exit, failure) = match finished.result {
-            Ok(completed) => (Exit::of_status(completed.status), Failure::Answer(completed.status, completed.refusal)),
-            Err(error) => (report::exit_of_send(&error), Failure::NoAnswer(error)),
-        };
-        if rank(exit) > rank(self.exit) {
-            *self = Self { exit, failure: Some(failure) };
+    let tally = lock(&results).tally.clone();
+    let burst = told.report(tally);
+    context.printer.data(&told.text(&burst)).await?;
+    context.clear_last_words();
+    let undone = source.left_undone();
+    if undone > 0 {
+        context.printer.warn(&format!(
+            "{undone} requests were due and not sent: all {concurrency} at a time waited for answers to the end"
+        ));
+    }
+    let mut gravest = std::mem::replace(&mut lock(&results).gravest, Gravest::none());
+    if let Some(most) = args.max_refreshes.filter(|most| burst.summary.refreshes > *most) {
+        let refreshes = burst.summary.refreshes;
+        context.printer.error(&format!("{refreshes} refreshes were sent; --max-refreshes allows {most}"), &[], None);
+        gravest.note_told(Exit::Other);
+    }
+    Ok(gravest.tell(&context.printer))
+}
+
+struct Results {
+    tally: Tally,
+    gravest: Gravest,
+}
+
+/// A panic elsewhere cannot have torn more than one count.
+fn lock(results: &Mutex<Results>) -> std::sync::MutexGuard<'_, Results> {
+    results.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Where results go: counted, and with `--ndjson` written down as well.
+struct Collect {
+    results: Arc<Mutex<Results>>,
+    target: String,
+    lines: Option<Outbox>,
+}
+
+impl Sink<u64> for Collect {
+    const KEEP: usize = 0;
+
+    async fn take(&self, number: u64, ended: Ended) {
+        let line = self.lines.as_ref().map(|outbox| (outbox, line(number, &ended)));
+        {
+            let mut results = lock(&self.results);
+            results.tally.add(&ended);
+            results.gravest.note(ended, || self.target.clone());
+        }
+        if let Some((outbox, line)) = line {
+            outbox.put(number, line).await;
         }
     }
+}
 
-    fn tell(self, printer: &Printer, target: &str) {
-        match self.failure {
-            Some(Failure::NoAnswer(error)) => drop(report::failure(printer, &error.into())),
-            Some(Failure::Answer(status, refusal)) => {
-                printer.failed_answer(&format!("{target}: {status}"), refusal.map(hint));
-            }
-            None => {}
+fn line(number: u64, ended: &Ended) -> Vec<u8> {
+    let (n, elapsed_ms) = (number + 1, milliseconds(ended.elapsed()));
+    let line = match &ended.result {
+        Ok(completed) => json!({
+            "n": n, "status": completed.status.as_u16(), "elapsed_ms": elapsed_ms, "retried": completed.retried,
+            "generation": completed.generation.number(),
+        }),
+        Err(error) => json!({"n": n, "error": report::reason(error), "elapsed_ms": elapsed_ms}),
+    };
+    format!("{line}\n").into_bytes()
+}
+
+/// How what a burst came to is told.
+#[derive(Clone)]
+struct Told {
+    concurrency: u64,
+    json: bool,
+    start: Instant,
+    gate: RefreshGate,
+}
+
+impl Told {
+    fn report(&self, tally: Tally) -> Report {
+        tally.report(self.concurrency, self.gate.counts(), Instant::now())
+    }
+
+    fn text(&self, report: &Report) -> String {
+        if self.json {
+            // A summary has no key that JSON could not have.
+            return serde_json::to_string(&report.summary).map(|json| json + "\n").unwrap_or_default();
         }
-    }
-}
-
-fn rank(exit: Exit) -> u8 {
-    match exit {
-        Exit::Store => 8,
-        Exit::NotLoggedIn => 7,
-        Exit::LockBusy => 6,
-        Exit::Unreachable => 5,
-        Exit::ServerError => 4,
-        Exit::ClientError => 3,
-        Exit::Redirected => 2,
-        Exit::Done => 0,
-        _ => 1,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_exit_codes_order_is_the_contracts() {
-        let order = [
-            Exit::Store,
-            Exit::NotLoggedIn,
-            Exit::LockBusy,
-            Exit::Unreachable,
-            Exit::ServerError,
-            Exit::ClientError,
-            Exit::Redirected,
-            Exit::Other,
-            Exit::Done,
-        ];
-        assert!(order.windows(2).all(|pair| rank(pair[0]) > rank(pair[1])));
+        summary::burst(report, &self.gate.flights(), self.start)
     }
 }

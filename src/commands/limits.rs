@@ -1,5 +1,19 @@
 //! What the system allows this process.
 
+use crate::ui::Printer;
+
+/// Files that the program needs beside its connections.
+const FILES_KEPT_BACK: u64 = 32;
+
+/// Returns how many requests at a time the open-file limit allows, `wanted` at most. Who `asked` for more is told.
+pub(crate) fn at_a_time(wanted: u64, asked: bool, printer: &Printer) -> u64 {
+    let allowed = wanted.min(open_file_limit().saturating_sub(FILES_KEPT_BACK).max(1));
+    if asked && allowed < wanted {
+        printer.warn(&format!("the open-file limit allows {allowed} requests at a time"));
+    }
+    allowed
+}
+
 /// Returns how many files may be open, after raising that to what the system allows.
 #[cfg(unix)]
 pub(crate) fn open_file_limit() -> u64 {

@@ -1,8 +1,11 @@
 //! The commands: one file each. They take resolved values and return how the program ends.
 
+mod batch;
 mod burst;
 mod context;
 mod doctor;
+mod exec;
+mod gravest;
 mod limits;
 mod login;
 mod logout;
@@ -40,7 +43,7 @@ const FINISH_TOLD_AFTER: Duration = Duration::from_secs(1);
 /// Returns a runtime fit for `command`: one thread starts fastest, and all of them serve many requests.
 pub(crate) fn runtime_for(command: &Command) -> std::io::Result<Runtime> {
     match command {
-        Command::Burst(_) | Command::Proxy(_) => Builder::new_multi_thread().enable_all().build(),
+        Command::Burst(_) | Command::Batch(_) | Command::Proxy(_) => Builder::new_multi_thread().enable_all().build(),
         _ => Builder::new_current_thread().enable_all().build(),
     }
 }
@@ -50,11 +53,13 @@ pub(crate) fn runtime_for(command: &Command) -> std::io::Result<Runtime> {
 pub(crate) async fn run(cli: Cli) -> Exit {
     let printer = Printer::new(&cli.global);
     printer.start_log(cli.global.verbose);
+    let is_exec = matches!(cli.command, Command::Exec(_));
     let mut context = match Context::new(cli.global, printer.clone()) {
         Ok(context) => context,
         Err(error) => {
             let result = without_context(cli.command, error, &printer).await;
-            return result.unwrap_or_else(|error| report::failure(&printer, &error));
+            let exit = result.unwrap_or_else(|error| report::failure(&printer, &error));
+            return if is_exec { Exit::ExecFailed } else { exit };
         }
     };
     let printer = context.printer.clone();
@@ -80,6 +85,13 @@ pub(crate) async fn run(cli: Cli) -> Exit {
         }
     };
     let mut exit = result.unwrap_or_else(|error| report::failure(&printer, &error));
+    if stopped && let Some(words) = context.last_words() {
+        tokio::select! {
+            // Nobody who asked for the end is to be told that its last words could not be written.
+            _ = printer.data(&words) => {}
+            signal = signals.next() => return signal,
+        }
+    }
     let settle = timeout(SETTLE_BOUND, context.settle());
     tokio::pin!(settle);
     if !stopped {
@@ -139,6 +151,8 @@ async fn dispatch(command: Command, context: &mut Context, stopping: Stopping) -
         Command::Patch(args) => send::run(context, Method::PATCH, args, false).await,
         Command::Delete(args) => send::run(context, Method::DELETE, args, false).await,
         Command::Burst(args) => burst::run(context, args).await,
+        Command::Batch(args) => batch::run(context, args).await,
+        Command::Exec(args) => Ok(exec::run(context, args).await),
         Command::Proxy(args) => proxy::run(context, args, stopping).await,
         Command::Profile(args) => profile::run(context, args.command).await,
         Command::Doctor(args) => doctor::run(Ok(context), &context.printer, args.json).await,

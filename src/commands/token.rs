@@ -55,7 +55,7 @@ fn object(format: TokenFormat, tokens: &TokenSet, attachment: &Attachment) -> Va
 }
 
 /// Returns a token that is good for `least`, or with a warning the best there is.
-async fn valid_for(context: &Context, gate: &RefreshGate, least: Duration) -> anyhow::Result<Arc<TokenSet>> {
+pub(super) async fn valid_for(context: &Context, gate: &RefreshGate, least: Duration) -> anyhow::Result<Arc<TokenSet>> {
     match gate.valid_for(least).await {
         Ok(tokens) => {
             if left(&tokens).is_some_and(|left| left < least) {

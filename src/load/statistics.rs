@@ -1,17 +1,22 @@
 //! Counts and latencies of many requests.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use super::Finished;
+use super::buckets::{Bucket, buckets};
+use super::{Ended, Timeline};
 use crate::gate::GateCounts;
 
+/// Of how many generations of tokens it is known how many requests went with them: as many flights as a gate remembers.
+const GENERATIONS: usize = 1024;
+
 /// Collects how requests end.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Tally {
+    start: Instant,
     /// Latencies in microseconds.
     latencies: Histogram<u64>,
     sum: Duration,
@@ -20,6 +25,21 @@ pub struct Tally {
     retried: u64,
     statuses: BTreeMap<u16, u64>,
     errors: BTreeMap<String, u64>,
+    timeline: Timeline,
+    by_generation: BTreeMap<u64, u64>,
+}
+
+/// What many requests came to: the figures, and what there is to draw.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// The figures.
+    pub summary: Summary,
+    /// The latencies, from the quickest to the slowest.
+    pub buckets: Vec<Bucket>,
+    /// What happened when.
+    pub timeline: Timeline,
+    /// How many answers there were to each of the last generations of tokens.
+    pub by_generation: BTreeMap<u64, u64>,
 }
 
 /// What many requests came to, in the form of `burst --json`. All times are milliseconds.
@@ -65,20 +85,15 @@ pub struct Latencies {
     pub max: f64,
 }
 
-impl Default for Tally {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl Tally {
-    /// An empty one.
-    pub fn new() -> Self {
+    /// An empty one, of requests that are sent from `start` on.
+    pub fn new(start: Instant) -> Self {
         // From a microsecond to a day at three significant digits; what lies beyond is counted at the edge.
         #[expect(clippy::missing_panics_doc, reason = "it cannot")]
         #[expect(clippy::expect_used, reason = "the bounds are constants that the histogram accepts")]
         let latencies = Histogram::new_with_bounds(1, 86_400_000_000, 3).expect("constant bounds");
         Self {
+            start,
             latencies,
             sum: Duration::ZERO,
             succeeded: 0,
@@ -86,29 +101,37 @@ impl Tally {
             retried: 0,
             statuses: BTreeMap::new(),
             errors: BTreeMap::new(),
+            timeline: Timeline::default(),
+            by_generation: BTreeMap::new(),
         }
     }
 
     /// Counts one request.
-    pub fn add(&mut self, finished: &Finished) {
-        let micros = u64::try_from(finished.elapsed.as_micros()).unwrap_or(u64::MAX);
-        self.latencies.saturating_record(micros);
-        self.sum += finished.elapsed;
-        match &finished.result {
+    pub fn add(&mut self, ended: &Ended) {
+        let elapsed = ended.elapsed();
+        self.latencies.saturating_record(u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX));
+        self.sum += elapsed;
+        let succeeded = match &ended.result {
             Ok(completed) => {
                 *self.statuses.entry(completed.status.as_u16()).or_default() += 1;
-                self.retried += u64::from(completed.retried);
-                if completed.status.is_success() {
-                    self.succeeded += 1;
-                } else {
-                    self.failed += 1;
+                *self.by_generation.entry(completed.generation.number()).or_default() += 1;
+                if self.by_generation.len() > GENERATIONS {
+                    self.by_generation.pop_first();
                 }
+                self.retried += u64::from(completed.retried);
+                completed.status.is_success()
             }
             Err(error) => {
-                self.failed += 1;
                 *self.errors.entry(error.to_string()).or_default() += 1;
+                false
             }
+        };
+        if succeeded {
+            self.succeeded += 1;
+        } else {
+            self.failed += 1;
         }
+        self.timeline.add(ended.end.saturating_duration_since(self.start), !succeeded, elapsed);
     }
 
     /// Returns how many requests ended so far.
@@ -121,11 +144,12 @@ impl Tally {
         self.failed
     }
 
-    /// Sums up.
-    pub fn summary(self, concurrency: u64, gate: GateCounts, elapsed: Duration) -> Summary {
+    /// Sums up, at `end`.
+    pub fn report(self, concurrency: u64, gate: GateCounts, end: Instant) -> Report {
         let requests = self.requests();
+        let elapsed = end.saturating_duration_since(self.start);
         let latency_ms = self.latencies_in_milliseconds();
-        Summary {
+        let summary = Summary {
             requests,
             concurrency,
             succeeded: self.succeeded,
@@ -138,7 +162,9 @@ impl Tally {
             elapsed_ms: milliseconds(elapsed),
             requests_per_second: rounded(as_f64(requests) / elapsed.as_secs_f64().max(f64::MIN_POSITIVE), 10.0),
             latency_ms,
-        }
+        };
+        let buckets = buckets(&self.latencies);
+        Report { summary, buckets, timeline: self.timeline, by_generation: self.by_generation }
     }
 
     fn latencies_in_milliseconds(&self) -> Latencies {
@@ -159,11 +185,12 @@ impl Tally {
     }
 }
 
-fn milliseconds(duration: Duration) -> f64 {
+/// Returns milliseconds with three decimals: nobody measures nanoseconds here.
+pub fn milliseconds(duration: Duration) -> f64 {
     rounded(duration.as_secs_f64() * 1e3, 1e3)
 }
 
-/// Rounds to a fraction that means something: nobody measures nanoseconds here.
+/// Rounds to a fraction that means something.
 fn rounded(value: f64, steps: f64) -> f64 {
     (value * steps).round() / steps
 }
@@ -178,24 +205,33 @@ mod tests {
     use reqwest::StatusCode;
 
     use super::*;
-    use crate::load::engine::Completed;
+    use crate::load::{Completed, Kept};
+    use crate::token::Generation;
 
-    fn finished(millis: u64, status: u16) -> Finished {
+    fn ended(start: Instant, millis: u64, status: u16) -> Ended {
         let status = StatusCode::from_u16(status).unwrap();
-        Finished {
-            elapsed: Duration::from_millis(millis),
-            result: Ok(Completed { status, retried: status.is_success(), refusal: None }),
-        }
+        let completed = Completed {
+            status,
+            retried: status.is_success(),
+            generation: Generation::FIRST,
+            refusal: None,
+            content_type: None,
+            body: Kept::Whole(bytes::Bytes::new()),
+        };
+        Ended { start, end: start + Duration::from_millis(millis), result: Ok(completed) }
     }
 
     #[test]
-    fn a_summary_counts_what_happened() {
-        let mut tally = Tally::new();
+    fn a_report_tells_what_happened() {
+        let start = Instant::now();
+        let mut tally = Tally::new(start);
         for millis in 1..=100 {
-            tally.add(&finished(millis, 200));
+            tally.add(&ended(start, millis, 200));
         }
-        tally.add(&finished(1_000, 503));
-        let summary = tally.summary(10, GateCounts { refreshes: 1, adopted: 2 }, Duration::from_secs(2));
+        tally.add(&ended(start, 1_000, 503));
+        let end = start + Duration::from_secs(2);
+        let report = tally.report(10, GateCounts { refreshes: 1, adopted: 2 }, end);
+        let summary = report.summary;
         assert_eq!((summary.requests, summary.succeeded, summary.failed, summary.retried), (101, 100, 1, 100));
         assert_eq!(summary.statuses, BTreeMap::from([(200, 100), (503, 1)]));
         assert_eq!((summary.refreshes, summary.adopted), (1, 2));
@@ -204,13 +240,19 @@ mod tests {
         assert!(near(summary.latency_ms.p50, 51.0), "{:?}", summary.latency_ms);
         assert!(near(summary.latency_ms.max, 1_000.0), "{:?}", summary.latency_ms);
         assert!(near(summary.latency_ms.min, 1.0), "{:?}", summary.latency_ms);
+        assert_eq!(report.by_generation, BTreeMap::from([(1, 101)]));
+        assert_eq!(report.buckets.iter().map(|bucket| bucket.count).sum::<u64>(), 101);
+        let columns = report.timeline.columns(Duration::from_secs(2), 2);
+        assert_eq!((columns[0].ended, columns[1].ended, columns[1].failed), (100, 1, 1));
     }
 
     #[test]
     fn no_request_at_all_is_all_zero_and_still_json() {
-        let summary = Tally::new().summary(1, GateCounts::default(), Duration::ZERO);
-        let json = serde_json::to_value(&summary).unwrap();
+        let start = Instant::now();
+        let report = Tally::new(start).report(1, GateCounts::default(), start);
+        let json = serde_json::to_value(&report.summary).unwrap();
         assert_eq!(json["latency_ms"]["p99"], 0.0);
         assert_eq!(json["requests_per_second"], 0.0);
+        assert!(report.buckets.is_empty());
     }
 }

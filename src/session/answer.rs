@@ -60,14 +60,15 @@ impl Answer {
         if let Some(read) = self.read_ahead.pop_front() {
             return read.map(Some);
         }
-        let origin = self.response.url().origin();
+        // Named only where it is told: most answers come.
+        let origin = |response: &Response| response.url().origin().ascii_serialization();
         let chunk = match self.deadline {
             Some((end, bound)) => timeout_at(end, self.response.chunk())
                 .await
-                .map_err(|_| SendError::TimedOut { origin: origin.ascii_serialization(), bound })?,
+                .map_err(|_| SendError::TimedOut { origin: origin(&self.response), bound })?,
             None => timeout(SILENCE_BOUND, self.response.chunk())
                 .await
-                .map_err(|_| SendError::Silent { origin: origin.ascii_serialization(), bound: SILENCE_BOUND })?,
+                .map_err(|_| SendError::Silent { origin: origin(&self.response), bound: SILENCE_BOUND })?,
         };
         chunk.map_err(|cause| network_error(self.response.url(), cause))
     }

@@ -3,6 +3,7 @@
 pub(crate) mod download;
 mod json;
 pub(crate) mod output;
+mod plot;
 mod printer;
 pub(crate) mod progress;
 pub(crate) mod prompt;

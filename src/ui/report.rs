@@ -51,6 +51,11 @@ pub(crate) fn exit_of_send(error: &SendError) -> Exit {
     judge_send(error, "").exit
 }
 
+/// Returns why a request has no answer, in one line, for those who read JSON.
+pub(crate) fn reason(error: &SendError) -> String {
+    messages(error).join(": ")
+}
+
 /// Returns whether the reader of standard output went away.
 pub(crate) fn is_closed_pipe(error: &anyhow::Error) -> bool {
     error.downcast_ref().is_some_and(OutputError::reader_is_gone)

@@ -1,12 +1,36 @@
 //! Results as text for people.
 
 use std::fmt::Write as _;
+use std::io;
+use std::time::Instant;
 
-use authcli::load::{Latencies, Summary};
+use authcli::gate::Flight;
+use authcli::load::{Latencies, Report, Summary};
 use jiff::{SignedDuration, Timestamp};
 
-/// Returns a burst's summary as a few aligned lines.
-pub(crate) fn text(summary: &Summary) -> String {
+use super::plot;
+
+/// Where nobody tells how wide the lines may be.
+const USUAL_WIDTH: usize = 80;
+const WIDTHS: std::ops::RangeInclusive<usize> = 72..=200;
+
+/// Returns what a burst came to: its figures, its latencies as bars, and what happened when.
+pub(crate) fn burst(report: &Report, flights: &[Flight], start: Instant) -> String {
+    let width = terminal_size::terminal_size_of(io::stdout()).map_or(USUAL_WIDTH, |(width, _)| usize::from(width.0));
+    drawn(report, flights, start, width.clamp(*WIDTHS.start(), *WIDTHS.end()))
+}
+
+fn drawn(report: &Report, flights: &[Flight], start: Instant, width: usize) -> String {
+    let figures = figures(&report.summary);
+    if report.summary.requests == 0 {
+        return figures;
+    }
+    let (latencies, time) = (plot::histogram(&report.buckets, width), plot::timeline(report, flights, start, width));
+    format!("{figures}\n{latencies}\n{time}")
+}
+
+/// Returns the figures as a few aligned lines.
+fn figures(summary: &Summary) -> String {
     let mut rows = vec![
         ("requests", format!("{} ({} at a time)", summary.requests, summary.concurrency)),
         ("succeeded", summary.succeeded.to_string()),
@@ -89,7 +113,127 @@ pub(crate) fn rough(duration: SignedDuration) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use authcli::gate::GateCounts;
+    use authcli::load::{Completed, Ended, Kept, Tally};
+    use authcli::token::Generation;
+    use insta::assert_snapshot;
+    use reqwest::StatusCode;
+
     use super::*;
+
+    /// A burst of a second with a refresh that took a tenth of it, as long as ten requests and the reason for one failure.
+    fn example() -> (Report, Vec<Flight>, Instant) {
+        let start = Instant::now();
+        let at = |millis: u64| start + Duration::from_millis(millis);
+        let mut tally = Tally::new(start);
+        for number in 0..900 {
+            // None ends while the tokens are refreshed; ten that were refused wait for it.
+            let (begun, took) = match number {
+                0..400 => (number, 2 + number % 7),
+                400..410 => (400, 101),
+                _ => (number + 100, 2 + number % 11),
+            };
+            let completed = Completed {
+                status: if number == 700 { StatusCode::BAD_GATEWAY } else { StatusCode::OK },
+                retried: (400..410).contains(&number),
+                generation: if number < 400 { Generation::FIRST } else { Generation::FIRST.next() },
+                refusal: None,
+                content_type: None,
+                body: Kept::TooLong,
+            };
+            tally.add(&Ended { start: at(begun), end: at(begun + took), result: Ok(completed) });
+        }
+        let flight =
+            Flight { start: at(401).into(), end: at(499).into(), generation: Generation::FIRST.next(), adopted: false };
+        (tally.report(10, GateCounts { refreshes: 1, adopted: 0 }, at(1_010)), vec![flight], start)
+    }
+
+    #[test]
+    fn a_burst_on_80_columns() {
+        let (report, flights, start) = example();
+        let text = drawn(&report, &flights, start, 80);
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+        assert_snapshot!(text, @"
+        requests    900 (10 at a time)
+        succeeded   899
+        failed      1
+        statuses    200 × 899, 502 × 1
+        refreshes   1 sent, 0 taken from other processes
+        sent again  10
+        elapsed     1010.0 ms (891 requests/s)
+        latency     p50 6.0 ms, p90 11.0 ms, p99 101.1 ms, max 101.1 ms
+
+        latency    ≤ 2.0 ms ██████████████████▊                            102  11.3%
+                   ≤ 3.0 ms                                                  0   0.0%
+                   ≤ 5.0 ms █████████████████████████████████████▎         202  22.4%
+                   ≤ 7.0 ms █████████████████████████████████████▋         204  22.7%
+                    ≤ 10 ms ██████████████████████████████████████████████ 249  27.7%
+                    ≤ 15 ms ████████████████████████▌                      133  14.8%
+                    ≤ 20 ms                                                  0   0.0%
+                    ≤ 30 ms                                                  0   0.0%
+                    ≤ 50 ms                                                  0   0.0%
+                    ≤ 70 ms                                                  0   0.0%
+                   ≤ 100 ms                                                  0   0.0%
+                   ≤ 150 ms █▊                                              10   1.1%
+
+        answers     ▇███████████████████▁   ▄▄███████████████████████▇  peak 1040/s
+        failed                                              █
+        slowest     ▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁   █▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁  peak 101 ms
+        refreshes   ························▲·························  ▲ 1
+                    0 s                                          1.0 s
+                    refreshed at 401 ms, in 98 ms; answers with that token: 500
+        ");
+    }
+
+    #[test]
+    fn a_burst_on_200_columns() {
+        let (report, flights, start) = example();
+        let text = drawn(&report, &flights, start, 200);
+        assert!(text.lines().all(|line| line.chars().count() <= 200), "{text}");
+        assert_snapshot!(text, @"
+        requests    900 (10 at a time)
+        succeeded   899
+        failed      1
+        statuses    200 × 899, 502 × 1
+        refreshes   1 sent, 0 taken from other processes
+        sent again  10
+        elapsed     1010.0 ms (891 requests/s)
+        latency     p50 6.0 ms, p90 11.0 ms, p99 101.1 ms, max 101.1 ms
+
+        latency    ≤ 2.0 ms █████████████████████████████▍                                           102  11.3%
+                   ≤ 3.0 ms                                                                            0   0.0%
+                   ≤ 5.0 ms ██████████████████████████████████████████████████████████▍              202  22.4%
+                   ≤ 7.0 ms ██████████████████████████████████████████████████████████▉              204  22.7%
+                    ≤ 10 ms ████████████████████████████████████████████████████████████████████████ 249  27.7%
+                    ≤ 15 ms ██████████████████████████████████████▍                                  133  14.8%
+                    ≤ 20 ms                                                                            0   0.0%
+                    ≤ 30 ms                                                                            0   0.0%
+                    ≤ 50 ms                                                                            0   0.0%
+                    ≤ 70 ms                                                                            0   0.0%
+                   ≤ 100 ms                                                                            0   0.0%
+                   ≤ 150 ms ██▉                                                                       10   1.1%
+
+        answers     ▃▄▅▅▆▄▅▅▄▆▅▅▄▆▅▄▅▆▅▄▅▆▄▆▅▆▄▆▅▄▅▆▅▄▅▆▄▅▅▆▄▅▅▄▆▅▅▄▆▅▄▅▆▅▄▅▆▄▆▅▆▄▆▅▄▅▆▄▂               █ ▁▅▄▆▅▆▄▆▅▄▅▆▅▄▅▆▄▅▅▆▄▅▅▄▆▅▅▄▆▅▄▅▆▅▄▅▆▄▆▅▆▄▆▅▄▅▆▅▄▅▆▄▅▅▆▄▅▅▄▆▅▅▄▆▅▄▅▆▅▄▅▆▄▆▅▆▄▆▅▄▅▆▄▃  peak 1683/s
+        failed                                                                                                                                              █
+        slowest     ▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁               █ ▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁  peak 101 ms
+        refreshes   ···················································································▲······················································································  ▲ 1
+                    0 s                                                                                                                                                                  1.0 s
+                    refreshed at 401 ms, in 98 ms; answers with that token: 500
+        ");
+    }
+
+    #[test]
+    fn whatever_the_width_no_line_is_wider() {
+        let (report, flights, start) = example();
+        for width in 72..=200 {
+            let text = drawn(&report, &flights, start, width);
+            assert!(text.lines().skip(8).all(|line| line.chars().count() <= width), "{width}:\n{text}");
+        }
+        let nothing = Tally::new(start).report(1, GateCounts::default(), start);
+        assert_eq!(drawn(&nothing, &[], start, 80).lines().count(), 7);
+    }
 
     #[test]
     fn cells_stand_under_each_other_and_command_no_terminal() {

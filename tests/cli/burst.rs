@@ -50,7 +50,8 @@ fn a_token_that_both_clocks_call_expired_costs_one_refresh_for_each_of_its_lives
     let summary = cli.run(&["burst", "-n", "1000", "-c", "100", "--json"]).expect(0).silent().json();
     assert_eq!(summary["succeeded"], 1000, "{summary}");
     let refreshes = summary["refreshes"].as_u64().unwrap();
-    assert_eq!(server.refreshes() as u64, refreshes);
+    // One more may have been under way when the last answer came.
+    assert!((refreshes..=refreshes + 1).contains(&(server.refreshes() as u64)), "{summary}");
     let lives = Duration::from_secs_f64(summary["elapsed_ms"].as_f64().unwrap() / 1000.0).as_secs_f64() / (0.75 * 2.0);
     // Written so that no cast is needed: one, and one more for each 0.75 of a life that the run lasted.
     assert!(refreshes >= 1 && (refreshes - 1) <= Duration::from_secs_f64(lives).as_secs(), "{summary}");
@@ -102,7 +103,7 @@ fn the_summary_for_people_tells_the_same() {
     let cli = Cli::new(&server.url);
     cli.login();
     let output = cli.run(&["burst", "-n", "5"]).expect(0).silent();
-    let rows: Vec<(&str, &str)> = output.text().lines().map(|line| line.split_once("  ").unwrap()).collect();
+    let rows: Vec<(&str, &str)> = output.text().lines().filter_map(|line| line.split_once("  ")).collect();
     let value = |name: &str| {
         let row = rows.iter().find(|row| row.0.trim() == name);
         row.unwrap_or_else(|| panic!("{name} in {}", output.text())).1.trim()
@@ -112,6 +113,7 @@ fn the_summary_for_people_tells_the_same() {
     assert_eq!(value("failed"), "0");
     assert_eq!(value("statuses"), "200 × 5");
     assert!(value("refreshes").starts_with("0 sent"), "{}", value("refreshes"));
+    assert!(value("latency").starts_with("p50 "), "{}", value("latency"));
 }
 
 #[test]

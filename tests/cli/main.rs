@@ -7,6 +7,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a broken expectation is a failed test")]
 
 mod bad_input;
+mod batch;
 mod burst;
 mod coding;
 mod connections;
@@ -19,6 +20,7 @@ mod json_api;
 mod login;
 mod oauth;
 mod origin;
+mod paced;
 mod peers;
 mod processes;
 mod profile;
@@ -31,9 +33,12 @@ mod session;
 mod support;
 mod transport;
 mod why;
+mod worker;
 
 #[cfg(unix)]
 mod cookbook;
+#[cfg(unix)]
+mod exec;
 #[cfg(unix)]
 mod faults;
 #[cfg(unix)]
@@ -51,6 +56,8 @@ mod store;
 
 #[cfg(target_os = "linux")]
 mod disk;
+#[cfg(target_os = "linux")]
+mod endless;
 #[cfg(target_os = "linux")]
 mod keyring;
 mod large;

@@ -170,6 +170,24 @@ impl Cli {
         (Running::adopt(child), Conversation { stdin, stderr, said: String::new() })
     }
 
+    /// Starts with standard input in the test's own hands.
+    #[track_caller]
+    pub(crate) fn start_with_stdin<S: AsRef<OsStr>>(&self, arguments: &[S]) -> (Running, ChildStdin) {
+        let mut command = self.command(arguments);
+        let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+        let stdin = child.stdin.take().unwrap();
+        (Running::adopt(child), stdin)
+    }
+
+    /// Starts with standard input and output in the test's own hands.
+    #[track_caller]
+    pub(crate) fn start_with_pipes<S: AsRef<OsStr>>(&self, arguments: &[S]) -> (Running, ChildStdin, ChildStdout) {
+        let mut command = self.command(arguments);
+        let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+        let (stdin, stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+        (Running::adopt(child), stdin, stdout)
+    }
+
     /// Logs in as `admin` at the real server.
     #[track_caller]
     pub(crate) fn login(&self) -> Output {
