@@ -14,7 +14,7 @@ test: ## run every test; as root or with CI set, install what they need
 lint: ## formatting, clippy and rustdoc without a warning, licences
 	@scripts/lint.sh
 
-bench: ## measure the refresh gate, `get` beside curl, `burst` beside oha, the server beside Koa, on release builds
+bench: ## measure the refresh gate, `get` beside curl, `burst` beside oha and `batch`, the server beside Koa, on release builds
 	@scripts/bench.sh
 
 soak: ## kills, faults and restarts for ten minutes (SOAK_MINUTES=3 for three); no session may be lost

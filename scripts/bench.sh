@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Measures release builds, and prints each figure beside its target or its rival: what the refresh gate costs by itself,
-# what many processes on one token cost, curl and oha beside `get` and `burst` (see benches/), and the server beside a
+# what many processes on one token cost, curl beside `get`, oha beside `burst`, `burst` beside `batch` (see benches/), and the server beside a
 # Koa server and in a flood of logins (see server/benches/). No time fails this; wrong behaviour does: an allocation on
 # the fast path, a second refresh, a call that was not answered. With `memory`, measures nothing but what the server
 # holds in memory over a million refreshes, which takes minutes.
@@ -26,7 +26,7 @@ if [[ -z $OHA ]]; then
 fi
 export OHA
 
-benches=(gate processes compare proxy server)
+benches=(gate processes compare load proxy server)
 # Cargo's bench profile is the release profile: what is built here is what `cargo bench` runs.
 step 'build' cargo build --workspace --release --locked --bins --test allocations "${benches[@]/#/--bench=}"
 step 'allocations' cargo test --workspace --release --locked --test allocations

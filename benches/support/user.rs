@@ -30,6 +30,12 @@ impl User {
         assert!(process.wait().expect("authcli can be waited for").success(), "the login failed");
     }
 
+    /// Returns the path of a file for the benchmark's own use.
+    #[allow(dead_code, reason = "each benchmark needs some of them")]
+    pub(crate) fn path(&self, name: &str) -> std::path::PathBuf {
+        self.directory.path().join(name)
+    }
+
     pub(crate) fn authcli(&self, arguments: &[&str]) -> Command {
         let mut command = plain_command(env!("CARGO_BIN_EXE_authcli"));
         command.args(arguments);
