@@ -30,7 +30,10 @@ pub(super) struct Answer {
 impl Answer {
     /// Reads `response` to its end.
     pub(super) async fn read(mut response: Response, now: Timestamp) -> Result<Self, RenewalFault> {
-        let url = response.url().to_string();
+        let mut url = response.url().clone();
+        // It may hold a key, and this goes into messages.
+        url.set_query(None);
+        let url = url.to_string();
         let origin = response.url().origin().ascii_serialization();
         let status = response.status();
         let retry_after = retry_after(&response, now);

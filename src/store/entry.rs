@@ -105,8 +105,10 @@ pub(super) fn encode(tokens: &TokenSet, place: &str) -> Result<Zeroizing<Vec<u8>
         refresh_lifetime_ms: tokens.refresh_lifetime,
     };
     // Room for all of it at once: a buffer that grows leaves copies behind that nobody wipes.
-    let tokens = entry.access_token.len() + entry.refresh_token.map_or(0, str::len);
-    let mut text = Zeroizing::new(Vec::with_capacity(tokens + ROOM_FOR_THE_REST));
+    let client_secret = entry.oauth.as_ref().and_then(|client| client.client_secret);
+    let secrets = [Some(entry.access_token), entry.refresh_token, client_secret].into_iter().flatten();
+    let length: usize = secrets.map(str::len).sum();
+    let mut text = Zeroizing::new(Vec::with_capacity(length + ROOM_FOR_THE_REST));
     serde_json::to_writer(&mut *text, &entry).map_err(|error| damaged(place, &error))?;
     Ok(text)
 }

@@ -29,6 +29,8 @@ struct Wishes {
     redirect_uri: Option<RedirectUrl>,
     authentication: Option<ClientAuthentication>,
     safe_to_repeat: bool,
+    /// Whether the profile was of another provider until now.
+    is_of_another: bool,
     stdin: Stdin,
     no_browser: bool,
 }
@@ -72,15 +74,15 @@ pub(super) async fn run(context: &Context, args: OauthArgs) -> anyhow::Result<Ex
         },
     };
     let login = Login { metadata: &metadata, client: &client, scopes: &scopes, audience: audience.as_deref() };
-    let LoginGrant { issued, account } = if wishes.stdin.refresh_token {
-        oauth.take_up(&login, &input::secret_line("refresh token").await?).await?
+    let taken_up = if wishes.stdin.refresh_token { Some(input::secret_line("refresh token").await?) } else { None };
+    let LoginGrant { issued, account } = if let Some(refresh_token) = &taken_up {
+        oauth.take_up(&login, refresh_token).await?
     } else {
         match flow {
             Flow::Browser => {
                 let redirect_uri = wishes.redirect_uri.clone().unwrap_or_else(Loopback::anywhere);
-                // Where there is no display, no browser could be opened.
-                let no_browser = wishes.no_browser || !context.has_display();
-                browser::log_in(printer, &oauth, &login, &redirect_uri, no_browser).await?
+                let has_display = context.has_display();
+                browser::log_in(printer, &oauth, &login, &redirect_uri, wishes.no_browser, has_display).await?
             }
             Flow::Device => device::log_in(printer, &oauth, &login).await?,
             Flow::ClientCredentials => oauth.client_credentials(&login).await?,
@@ -96,8 +98,14 @@ pub(super) async fn run(context: &Context, args: OauthArgs) -> anyhow::Result<Ex
         issued,
         received_at: SystemClock.now(),
     };
-    let who =
-        Who { server: &server, username: account.as_deref(), kind, settings: &wishes.settings(flow), missed: &[] };
+    let who = Who {
+        server: &server,
+        username: account.as_deref(),
+        kind,
+        settings: &wishes.settings(flow),
+        missed: &[],
+        taken_up: taken_up.as_ref(),
+    };
     saving::keep(context, who, new, &Provider::Oauth(oauth)).await?;
     if cannot_be_renewed {
         printer.warn(
@@ -118,7 +126,9 @@ impl Wishes {
     fn of(context: &Context, args: OauthArgs) -> anyhow::Result<Self> {
         let own = context.profile().and_then(|profile| profile.oauth.as_ref());
         // What a profile says of one provider says nothing of another.
-        let own = own.filter(|own| args.issuer.is_none() || args.issuer == own.issuer).cloned().unwrap_or_default();
+        let is_of_another =
+            own.is_some_and(|own| args.issuer.is_some() && own.issuer.is_some() && args.issuer != own.issuer);
+        let own = own.filter(|_| !is_of_another).cloned().unwrap_or_default();
         let missing = |what: &str, option: &str| {
             Usage::with_hint(
                 format!("a login at a provider needs {what}"),
@@ -156,6 +166,7 @@ impl Wishes {
             redirect_uri: redirect_uri.transpose()?,
             authentication: own.client_authentication,
             safe_to_repeat: own.safe_to_repeat,
+            is_of_another,
             stdin,
             no_browser: args.no_browser,
         })
@@ -187,16 +198,20 @@ impl Wishes {
     }
 
     /// Returns what the profile is to remember.
-    fn settings(&self, flow: Flow) -> [(&'static str, Option<String>); 6] {
+    fn settings(&self, flow: Flow) -> Vec<(&'static str, Option<String>)> {
         // A session that was taken up says nothing of how to log in.
         let flow = if self.stdin.refresh_token { self.flow } else { Some(flow) };
-        [
+        let mut settings = vec![
             ("oauth.issuer", Some(self.issuer.as_str().to_owned())),
             ("oauth.client_id", Some(self.client_id.clone())),
             ("oauth.flow", flow.map(|flow| flow.to_string())),
             ("oauth.scopes", self.scopes.as_ref().map(|scopes| scopes.join(","))),
             ("oauth.audience", self.audience.clone()),
             ("oauth.redirect_uri", self.redirect_uri.as_ref().map(ToString::to_string)),
-        ]
+        ];
+        if self.is_of_another {
+            settings.extend([("oauth.client_authentication", None), ("oauth.safe_to_repeat", None)]);
+        }
+        settings
     }
 }

@@ -44,7 +44,7 @@ pub(super) async fn run(context: &Context, username: Option<String>, password_st
         issued,
         received_at: SystemClock.now(),
     };
-    let who = Who { server: &server, username: Some(&username), kind, settings: &[], missed: &missed };
+    let who = Who { server: &server, username: Some(&username), kind, settings: &[], missed: &missed, taken_up: None };
     saving::keep(context, who, new, &Provider::JsonApi(api)).await?;
     Ok(Exit::Done)
 }

@@ -6,7 +6,7 @@ use authcli::http::ServerUrl;
 use authcli::profile::LoginNote;
 use authcli::renewal::{Provider, Revocation};
 use authcli::store::StoreKind;
-use authcli::token::TokenSet;
+use authcli::token::{Secret, TokenSet};
 
 use crate::commands::context::Context;
 use crate::ui::report;
@@ -22,6 +22,8 @@ pub(super) struct Who<'a> {
     pub(super) settings: &'a [(&'static str, Option<String>)],
     /// What the answer to the login lacked, though it was looked for.
     pub(super) missed: &'a [String],
+    /// The refresh token from elsewhere that this session took up.
+    pub(super) taken_up: Option<&'a Secret>,
 }
 
 /// Finds out before anything is asked whether the session could be saved: an entry of a newer version, say, is not ours
@@ -39,11 +41,12 @@ pub(super) async fn check_store(context: &Context, kind: StoreKind) -> anyhow::R
 }
 
 /// Saves the session that `provider` issued and says so, then revokes the one that stood before. A session that cannot be
-/// saved is revoked: nobody here will ever use it.
+/// saved is revoked: nobody here will ever use it. One that was taken up is not: somebody elsewhere may.
 pub(super) async fn keep(context: &Context, who: Who<'_>, new: NewSession, provider: &Provider) -> anyhow::Result<()> {
-    let Who { server, username, kind, missed, .. } = who;
+    let Who { server, username, kind, missed, taken_up, .. } = who;
     let before = match save(context, who, new.clone()).await {
         Ok(before) => before,
+        Err(error) if taken_up.is_some() => return Err(error),
         Err(error) => {
             let unsaved = Revocation {
                 endpoint: new.revocation_endpoint.as_ref(),
@@ -62,14 +65,24 @@ pub(super) async fn keep(context: &Context, who: Who<'_>, new: NewSession, provi
     }
     let account = username.map(|username| format!(" as {username}")).unwrap_or_default();
     context.printer.note(&format!("Logged in to {server}{account}; tokens are in the {kind} store"));
-    for before in before {
+    for before in before.iter().filter(|before| !shares_its_grant(before, &new, taken_up)) {
         // It is already forgotten here, so a failure is only worth a warning.
-        if let Err(error) = context.revoke(&context.profile_name, &before).await {
+        if let Err(error) = context.revoke(&context.profile_name, before).await {
             let why = report::in_one_line(&error);
             context.printer.warn(&format!("the session before could not be revoked: {why}"));
         }
     }
     Ok(())
+}
+
+/// Returns whether to revoke `before` would be to revoke the `new` session, too: a server ends the grant that a refresh token
+/// is of, also by one that was replaced (RFC 7009 section 2.1), and some give a client the same access token again.
+fn shares_its_grant(before: &TokenSet, new: &NewSession, taken_up: Option<&Secret>) -> bool {
+    let (before, now) = match &before.refresh_token {
+        Some(token) => (token, [new.issued.refresh_token.as_ref(), taken_up]),
+        None => (&before.access_token, [Some(&new.issued.access_token), None]),
+    };
+    now.into_iter().flatten().any(|token| token.expose() == before.expose())
 }
 
 /// Saves the session and notes it in the profile; returns the sessions that stood before. After an error the session that

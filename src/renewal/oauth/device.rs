@@ -67,7 +67,7 @@ impl Oauth {
         let request = Pen::new(login.client).device_authorization(endpoint, login.scopes, login.audience);
         let secrets = secret_of(login.client);
         let answer = self.caller.call(request, &secrets).await?;
-        if !answer.status.is_success() {
+        if !answer.status.is_success() || Refusal::of(&answer, &secrets).is_some() {
             return Err(tokens::refused(&answer, &login.origin(), &secrets));
         }
         Ok(DeviceCode { details: details_in(&answer)? })
@@ -119,13 +119,12 @@ fn judge(
         }
         Err(fault) => return Err(fault.into()),
     };
-    if answer.status.is_success() {
-        return Ok(Poll::Granted(tokens::granted(&answer, origin, secrets)?));
-    }
+    // Also of a success: GitHub says so that the code was not approved yet.
     match Refusal::of(&answer, secrets).as_ref().map(|refusal| refusal.code.as_str()) {
         Some("authorization_pending") => Ok(Poll::Pending(pause)),
         Some("slow_down") => Ok(Poll::Pending(pause + SLOWER)),
         Some("expired_token") => Err(OauthError::TimedOut(life)),
+        _ if answer.status.is_success() => Ok(Poll::Granted(tokens::granted(&answer, origin, secrets)?)),
         _ if answer.status.is_server_error() || answer.status == StatusCode::TOO_MANY_REQUESTS => Ok(slower),
         _ => Err(tokens::refused(&answer, origin, secrets)),
     }
@@ -134,6 +133,10 @@ fn judge(
 /// Reads the answer with the code; its times are taken however the server writes them.
 fn details_in(answer: &Answer) -> Result<StandardDeviceAuthorizationResponse, RenewalFault> {
     let mut fields = object(answer)?;
+    // The name from before the standard, which the crate would take for the same field a second time.
+    if fields.contains_key("verification_uri") {
+        fields.remove("verification_url");
+    }
     let seconds = |value: Option<&Value>| match value {
         Some(Value::Number(number)) => number.as_f64(),
         Some(Value::String(text)) => text.trim().parse().ok(),
@@ -178,6 +181,8 @@ mod tests {
         assert_eq!(pause_after(400, r#"{"error":"authorization_pending"}"#), Ok(5));
         assert_eq!(pause_after(400, r#"{"error":"slow_down"}"#), Ok(10));
         assert_eq!(pause_after(429, r#"{"error":"slow_down"}"#), Ok(10));
+        assert_eq!(pause_after(200, r#"{"error":"authorization_pending"}"#), Ok(5));
+        assert_eq!(pause_after(200, r#"{"error":"slow_down","interval":10}"#), Ok(10));
         for status in [429, 500, 502, 503, 504] {
             assert_eq!(pause_after(status, "<html>"), Ok(10), "{status}");
         }
@@ -200,7 +205,9 @@ mod tests {
             (400, "<html>canary", "could not log in"),
             (404, "", "could not log in"),
             (200, "<html>canary", "could not log in"),
+            (200, r#"{"error":"access_denied"}"#, "https://h refused the login: access_denied"),
             (200, r#"{"access_token":"a"}"#, "granted"),
+            (200, r#"{"access_token":"a","error":0}"#, "granted"),
         ] {
             assert_eq!(pause_after(status, body), Err(expected.to_owned()), "{status} {body}");
         }

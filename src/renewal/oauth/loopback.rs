@@ -43,7 +43,7 @@ impl Loopback {
         RedirectUrl::new("http://127.0.0.1/callback".into()).expect("a constant URL")
     }
 
-    /// Listens where `redirect_uri` says; without a port, on any free one. `None`: the address is not on this machine, so
+    /// Listens where `redirect_uri` says; without a port (or with port 0), on any free one. `None`: the address is not on this machine, so
     /// the browser cannot come back here.
     pub async fn bind(redirect_uri: &RedirectUrl) -> Result<Option<Self>, OauthError> {
         let url = redirect_uri.url();
@@ -58,7 +58,8 @@ impl Loopback {
             return Ok(None);
         }
         // A server lets the client choose the port of a loopback address, so none means any.
-        let mut port = url.port().unwrap_or(0);
+        let named = port_in(redirect_uri);
+        let mut port = named.unwrap_or(0);
         let mut listeners = Vec::new();
         for address in addresses {
             let bound = TcpListener::bind(SocketAddr::from((address, port))).await;
@@ -76,7 +77,7 @@ impl Loopback {
                 }
             }
         }
-        let redirect_uri = if url.port().is_none() { with_port(redirect_uri, port)? } else { redirect_uri.clone() };
+        let redirect_uri = if named.is_none() { with_port(redirect_uri, port)? } else { redirect_uri.clone() };
         Ok(Some(Self { listeners, redirect_uri }))
     }
 
@@ -118,10 +119,27 @@ impl Loopback {
 
 /// Puts the port in, and leaves all else as it was written: servers compare the text.
 fn with_port(redirect_uri: &RedirectUrl, port: u16) -> Result<RedirectUrl, OauthError> {
-    let (scheme, rest) = redirect_uri.split_once("://").unwrap_or_default();
-    let (host, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+    let (scheme, host, path) = parts(redirect_uri);
+    let host = host_and_port(host).map_or(host, |(host, _)| host);
     RedirectUrl::new(format!("{scheme}://{host}:{port}{path}"))
         .map_err(|_| OauthError::ForeignRedirect("its address takes no port"))
+}
+
+/// Returns the port that is written in the address. A parsed URL would not tell `:80` from none.
+fn port_in(redirect_uri: &RedirectUrl) -> Option<u16> {
+    let (_, host, _) = parts(redirect_uri);
+    host_and_port(host).and_then(|(_, port)| port.parse().ok()).filter(|port| *port != 0)
+}
+
+/// Returns scheme, host with port, and the rest.
+fn parts(redirect_uri: &RedirectUrl) -> (&str, &str, &str) {
+    let (scheme, rest) = redirect_uri.split_once("://").unwrap_or_default();
+    let (host, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+    (scheme, host, path)
+}
+
+fn host_and_port(host: &str) -> Option<(&str, &str)> {
+    host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// Answers one request. Returns the address that it asked for, if that is the one that the browser is sent back to.
@@ -208,12 +226,24 @@ mod tests {
 
     #[tokio::test]
     async fn the_address_says_where_to_listen() {
-        for (wanted, path) in
-            [("http://127.0.0.1/done", "/done"), ("http://127.0.0.1", ""), ("http://127.0.0.1?x", "?x")]
-        {
+        for (wanted, path) in [
+            ("http://127.0.0.1/done", "/done"),
+            ("http://127.0.0.1", ""),
+            ("http://127.0.0.1?x", "?x"),
+            ("http://127.0.0.1:0/done", "/done"),
+            ("http://127.0.0.1:/done", "/done"),
+        ] {
             let free = bound(wanted).await.unwrap();
             let port = free.redirect_uri().url().port().unwrap();
             assert_eq!(free.redirect_uri().as_str(), format!("http://127.0.0.1:{port}{path}"));
+        }
+        for (wanted, port) in [
+            ("http://localhost:80/", Some(80)),
+            ("http://localhost/", None),
+            ("http://[::1]/x", None),
+            ("http://[::1]:8080", Some(8080)),
+        ] {
+            assert_eq!(port_in(&RedirectUrl::new(wanted.into()).unwrap()), port, "{wanted}");
         }
         let free = bound("http://127.0.0.1/done").await.unwrap();
         let fixed = free.redirect_uri().clone();

@@ -148,6 +148,11 @@ fn only_invalid_grant_ends_a_session() {
         (302, "", "not now"),
         (200, "<html>", "again"),
         (200, r#"{"access_token":"a"}"#, "tokens"),
+        (200, r#"{"access_token":"a","error":"invalid_grant"}"#, "tokens"),
+        (200, r#"{"error":"invalid_grant"}"#, "refused"),
+        (200, r#"{"error":"incorrect_client_credentials"}"#, "misconfigured"),
+        (200, r#"{"error":"temporarily_unavailable"}"#, "not now"),
+        (200, r#"{"error":""}"#, "again"),
     ] {
         assert_eq!(verdict(status, body), expected, "{status} {body}");
     }
@@ -205,6 +210,9 @@ fn a_refusal_is_told_in_the_servers_words_without_its_tricks() {
     let echo = r#"{"error":"invalid_grant","error_description":"your token canary is old"}"#;
     let error = tokens::refused(&answer(400, echo), "https://h", &["canary"]).to_string();
     assert_eq!(error, "https://h refused the login: invalid_grant");
+    let keys: serde_json::Map<_, _> = (0..1000).map(|number| (format!("k{number:03}"), json!(0))).collect();
+    let many = Granted::of(&answer(200, &serde_json::to_string(&keys).unwrap())).unwrap_err().to_string();
+    assert!(many.contains("k023, …)") && !many.contains("k024"), "{many}");
     let html = tokens::refused(&answer(400, "<html>canary"), "https://h", &[]).to_string();
     assert!(!html.contains("canary"), "{html}");
 }

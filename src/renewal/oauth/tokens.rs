@@ -10,6 +10,9 @@ use crate::renewal::issued::{lifetime, token};
 use crate::renewal::tries::Verdict;
 use crate::token::{IssuedTokens, Secret};
 
+/// Of the names of keys as many are told.
+const MOST_KEYS: usize = 24;
+
 /// What a token endpoint grants.
 #[derive(Debug)]
 pub(super) struct Granted {
@@ -63,9 +66,12 @@ impl Granted {
 }
 
 impl Refusal {
-    /// Reads an answer with an `error` in it. Words that repeat one of `secrets` are left out.
+    /// Reads an answer with an `error` in it, and no token beside that. Words that repeat one of `secrets` are left out.
     pub(super) fn of(answer: &Answer, secrets: &[&str]) -> Option<Self> {
         let object = object(answer).ok()?;
+        if object.get("access_token").is_some_and(Value::is_string) {
+            return None;
+        }
         Self::in_fields(|key| object.get(key).cloned(), secrets)
     }
 
@@ -88,36 +94,37 @@ pub(super) fn object(answer: &Answer) -> Result<Map<String, Value>, RenewalFault
     }
 }
 
-/// Returns the names of an answer's fields, for people.
+/// Returns the names of an answer's fields, for people: as many as fit into a message.
 pub(super) fn keys_of(object: &Map<String, Value>) -> String {
-    object.keys().map(|key| printable(key)).collect::<Vec<_>>().join(", ")
+    let more = (object.len() > MOST_KEYS).then(|| "…".to_owned());
+    object.keys().take(MOST_KEYS).map(|key| printable(key)).chain(more).collect::<Vec<_>>().join(", ")
 }
 
 /// Judges an answer to a renewal. Only `invalid_grant` ends a session, and only where there is a grant that can be invalid;
-/// everything else leaves it standing.
+/// everything else leaves it standing. Some servers (GitHub) refuse with a 200.
 pub(super) fn judge(answer: &Answer, secrets: &[&str], has_grant: bool) -> Verdict {
     let retry_after = answer.retry_after;
-    match answer.status {
-        status if status.is_success() => match Granted::of(answer) {
+    let speaks_for_itself = match answer.status {
+        StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => true,
+        status => status.is_success(),
+    };
+    match (Refusal::of(answer, secrets).filter(|_| speaks_for_itself), answer.status) {
+        (Some(Refusal { code, text }), _) if code == "invalid_grant" && has_grant => Verdict::Refused(text),
+        (Some(Refusal { code, text }), _) => {
+            let fault = answer.refusal(text);
+            if ["server_error", "temporarily_unavailable", "slow_down"].contains(&code.as_str()) {
+                Verdict::NotNow(fault, retry_after)
+            } else {
+                Verdict::Misconfigured(fault)
+            }
+        }
+        (None, status) if status.is_success() => match Granted::of(answer) {
             Ok(granted) => Verdict::Tokens(granted.issued),
             Err(fault) => Verdict::Again(fault, retry_after),
         },
-        StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-            match Refusal::of(answer, secrets) {
-                Some(Refusal { code, text }) if code == "invalid_grant" && has_grant => Verdict::Refused(text),
-                Some(Refusal { code, text }) => {
-                    let fault = answer.refusal(text);
-                    if ["server_error", "temporarily_unavailable", "slow_down"].contains(&code.as_str()) {
-                        Verdict::NotNow(fault, retry_after)
-                    } else {
-                        Verdict::Misconfigured(fault)
-                    }
-                }
-                None => Verdict::NotNow(answer.unexpected(), retry_after),
-            }
-        }
-        StatusCode::TOO_MANY_REQUESTS if retry_after.is_none() => Verdict::NotNow(answer.unexpected(), None),
-        status if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
+        (None, _) if speaks_for_itself => Verdict::NotNow(answer.unexpected(), retry_after),
+        (_, StatusCode::TOO_MANY_REQUESTS) if retry_after.is_none() => Verdict::NotNow(answer.unexpected(), None),
+        (_, status) if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
             Verdict::Again(answer.unexpected(), retry_after)
         }
         // A captive portal, a gateway that has lost its server: not the endpoint's own voice.
@@ -127,16 +134,16 @@ pub(super) fn judge(answer: &Answer, secrets: &[&str], has_grant: bool) -> Verdi
 
 /// Reads an answer to a login.
 pub(super) fn granted(answer: &Answer, origin: &str, secrets: &[&str]) -> Result<Granted, OauthError> {
-    if answer.status.is_success() {
+    if answer.status.is_success() && Refusal::of(answer, secrets).is_none() {
         Granted::of(answer)?.into_bearer(origin)
     } else {
         Err(refused(answer, origin, secrets))
     }
 }
 
-/// Returns what an unsuccessful answer to a login comes to.
+/// Returns what an answer to a login comes to that brought nothing.
 pub(super) fn refused(answer: &Answer, origin: &str, secrets: &[&str]) -> OauthError {
-    match Refusal::of(answer, secrets).filter(|_| answer.status.is_client_error()) {
+    match Refusal::of(answer, secrets).filter(|_| answer.status.is_client_error() || answer.status.is_success()) {
         Some(refusal) => OauthError::Refused { origin: origin.to_owned(), reason: refusal.text },
         None => answer.unexpected().into(),
     }
