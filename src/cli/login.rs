@@ -45,7 +45,7 @@ pub(crate) struct OauthArgs {
     /// Read the client's secret from standard input: its first line
     #[arg(long, conflicts_with_all = ["username", "password_stdin"])]
     pub(crate) client_secret_stdin: bool,
-    /// Take up a session by its refresh token, read from standard input: its first line, or the one after the secret
+    /// Take up a session by its refresh token (without a provider: one of the API itself), read from standard input: its first line, or the one after the secret
     #[arg(long, conflicts_with_all = ["username", "password_stdin"])]
     pub(crate) refresh_token_stdin: bool,
     /// Open no browser, but print the address; the address that it ends at may be pasted back
@@ -56,6 +56,11 @@ pub(crate) struct OauthArgs {
 impl OauthArgs {
     /// Returns whether anything of this was asked for.
     pub(crate) fn are_given(&self) -> bool {
+        self.refresh_token_stdin || self.name_a_provider()
+    }
+
+    /// Returns whether anything was said that only a login at a provider has.
+    pub(crate) fn name_a_provider(&self) -> bool {
         let Self { issuer, client_id, flow, scopes, audience, redirect_uri, .. } = self;
         issuer.is_some()
             || client_id.is_some()
@@ -64,7 +69,6 @@ impl OauthArgs {
             || audience.is_some()
             || redirect_uri.is_some()
             || self.client_secret_stdin
-            || self.refresh_token_stdin
             || self.no_browser
     }
 }

@@ -278,6 +278,9 @@ fn judge_login(error: &LoginError) -> Verdict {
             "where an API answers in another form, a profile says so: `authcli profile set api.answer.access_token POINTER`",
         ),
         LoginError::Fault(_) => ends(Exit::Unreachable),
+        LoginError::NeedsAccessToken { .. } => {
+            ends_with(Exit::Usage, "log in with a password: `authcli login -u NAME`")
+        }
         LoginError::Address(_) => ends(Exit::Usage),
         _ => ends(Exit::Other),
     }

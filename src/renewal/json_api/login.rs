@@ -1,4 +1,4 @@
-//! Logging in to a JSON API with a password.
+//! Logging in to a JSON API: with a password, or by a refresh token from elsewhere.
 
 use std::time::Duration;
 
@@ -51,6 +51,12 @@ pub enum LoginError {
         /// Its status.
         status: StatusCode,
     },
+    /// The refresh call wants the access token, too, so a refresh token alone is not enough. Log in with a password.
+    #[error("the refresh call of {origin} wants the access token, too")]
+    NeedsAccessToken {
+        /// Which server.
+        origin: String,
+    },
     /// The server was away or answered nonsense.
     #[error("could not log in")]
     Fault(#[source] RenewalFault),
@@ -66,13 +72,34 @@ impl JsonApi {
         let call = request::login(&self.shape, account, password);
         let secrets = [&[password.expose()], request::constants(&self.shape).as_slice()].concat();
         let answer = self.send(call, &url, None, &secrets).await.map_err(LoginError::Fault)?;
-        self.judge_login(server, answer, &secrets)
+        self.judge_login(server, To::Login, answer, &secrets)
     }
 
-    fn judge_login(&self, server: &ServerUrl, answer: Answer, secrets: &[&str]) -> Result<LoggedIn, LoginError> {
+    /// Takes up a session by a refresh token from elsewhere: redeems it once at `server`, which is where the refresh call
+    /// is. A token that the answer does not replace stays good.
+    pub async fn take_up(&self, server: &ServerUrl, refresh_token: &Secret) -> Result<LoggedIn, LoginError> {
+        if self.shape.refresh.access_token.is_some() {
+            return Err(LoginError::NeedsAccessToken { origin: server.origin_text() });
+        }
+        let url = self.refresh_endpoint(server)?;
+        let call = request::refresh(&self.shape, refresh_token, None);
+        let secrets = [&[refresh_token.expose()], request::constants(&self.shape).as_slice()].concat();
+        let answer = self.send(call, &url, None, &secrets).await.map_err(LoginError::Fault)?;
+        let LoggedIn { mut issued, .. } = self.judge_login(server, To::Refresh, answer, &secrets)?;
+        issued.refresh_token.get_or_insert_with(|| refresh_token.clone());
+        Ok(LoggedIn { issued, missed: Vec::new() })
+    }
+
+    fn judge_login(
+        &self,
+        server: &ServerUrl,
+        to: To,
+        answer: Answer,
+        secrets: &[&str],
+    ) -> Result<LoggedIn, LoginError> {
         let (origin, status) = (server.origin_text(), answer.status);
         let silence = match status {
-            _ if status.is_success() => match reading::tokens(&self.shape, To::Login, &answer) {
+            _ if status.is_success() => match reading::tokens(&self.shape, to, &answer) {
                 Ok(reading) => return Ok(LoggedIn { issued: reading.tokens, missed: reading.missed }),
                 Err(fault) => fault,
             },
@@ -83,10 +110,10 @@ impl JsonApi {
             StatusCode::BAD_REQUEST
             | StatusCode::UNAUTHORIZED
             | StatusCode::FORBIDDEN
-            | StatusCode::UNPROCESSABLE_ENTITY => reading::silent(&self.shape, To::Login, &answer),
+            | StatusCode::UNPROCESSABLE_ENTITY => reading::silent(&self.shape, to, &answer),
             _ => return Err(LoginError::NoSuchCall { url: answer.url, status }),
         };
-        match reading::error(&self.shape, To::Login, &answer, secrets) {
+        match reading::error(&self.shape, to, &answer, secrets) {
             Some(said) => Err(LoginError::Refused { origin, status, reason: said.words }),
             None => Err(LoginError::Fault(silence)),
         }

@@ -112,7 +112,7 @@ impl JsonApi {
         let mut secrets = secrets_of(tokens);
         secrets.extend(request::constants(&self.shape));
         let attempt = || async {
-            let call = request::refresh(&self.shape, refresh_token, &tokens.access_token);
+            let call = request::refresh(&self.shape, refresh_token, Some(&tokens.access_token));
             let key = Some(tokens.attempt_key.expose());
             match self.send(call, &tokens.refresh_endpoint, key, &secrets).await {
                 Ok(answer) => judge(&self.shape, &answer, &secrets),

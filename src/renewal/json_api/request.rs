@@ -54,7 +54,7 @@ impl ApiShape {
         }
         let token = Secret::new("token");
         login(self, "name", &token)?;
-        refresh(self, &token, &token)?;
+        refresh(self, &token, Some(&token))?;
         logout(self, &token, &token).map(drop)
     }
 }
@@ -87,12 +87,12 @@ pub(super) fn login(shape: &ApiShape, username: &str, password: &Secret) -> Resu
     draft.finish()
 }
 
-/// Returns the refresh call.
-pub(super) fn refresh(shape: &ApiShape, refresh: &Secret, access: &Secret) -> Result<Call, ShapeError> {
+/// Returns the refresh call. It lacks the access token where there is none.
+pub(super) fn refresh(shape: &ApiShape, refresh: &Secret, access: Option<&Secret>) -> Result<Call, ShapeError> {
     let RefreshShape { method, token, scheme, access_token, fields, headers, .. } = &shape.refresh;
     let tokens = Tokens {
         refresh: (token, scheme.as_ref(), refresh),
-        access: access_token.as_ref().map(|target| (target, access)),
+        access: access_token.as_ref().zip(access),
         attachment: shape.attachment(),
     };
     Draft::new(shape, "refresh", &method.0, headers, fields)?.with(&tokens)?.finish()
@@ -245,7 +245,7 @@ mod tests {
         let token = Secret::new("t");
         let call = login(&shape, "admin", &Secret::new("p")).unwrap();
         assert_eq!(body(&call), "{\"password\":\"p\",\"username\":\"admin\"}");
-        for call in [refresh(&shape, &token, &token).unwrap(), logout(&shape, &token, &token).unwrap()] {
+        for call in [refresh(&shape, &token, Some(&token)).unwrap(), logout(&shape, &token, &token).unwrap()] {
             assert_eq!((call.method.as_str(), body(&call)), ("POST", "{\"refreshToken\":\"t\"}"));
             assert!(call.headers.is_empty());
         }
@@ -280,11 +280,12 @@ mod tests {
             ("refresh.token = 'cookie:jid'\nrefresh.access_token = 'cookie:sid'", "cookie", "jid=r; sid=a"),
             ("refresh.access_token = 'header:Authorization'", "authorization", "Bearer a"),
         ] {
-            let call = refresh(&shape(text), &refresh_token, &access).unwrap();
+            let call = refresh(&shape(text), &refresh_token, Some(&access)).unwrap();
             assert_eq!(call.headers[name], expected, "{text}");
             assert!(call.headers[name].is_sensitive());
         }
-        let call = refresh(&shape("refresh.method = 'GET'\nrefresh.token = 'cookie:jid'"), &refresh_token, &access);
+        let call =
+            refresh(&shape("refresh.method = 'GET'\nrefresh.token = 'cookie:jid'"), &refresh_token, Some(&access));
         assert!(call.unwrap().body.is_none());
     }
 

@@ -2,6 +2,7 @@
 
 mod answers;
 mod description;
+mod take_up;
 mod wire;
 
 use crate::support::{Answer, Call, Cli, Endpoint, Output};
