@@ -285,6 +285,19 @@ impl Context {
 
     /// Opens the stored session for requests.
     pub(crate) async fn open_session(&mut self, work: Work) -> anyhow::Result<Session> {
+        self.open(work, None).await
+    }
+
+    /// The same for requests of others, which are sent by a client set up for that; refreshes are this program's own.
+    pub(crate) async fn open_session_passing_on(&mut self, work: Work) -> anyhow::Result<Session> {
+        self.open(work, Some(ClientOptions::passing_on)).await
+    }
+
+    async fn open(
+        &mut self,
+        work: Work,
+        set_up: Option<fn(ClientOptions) -> ClientOptions>,
+    ) -> anyhow::Result<Session> {
         let stored = self.stored().await?;
         // Another path on the same origin is allowed; the tokens are for the origin.
         let server = match &self.server {
@@ -292,9 +305,11 @@ impl Context {
             None => self.profile_server()?.map_or_else(|| stored.server(), Ok)?,
         };
         let server = self.allowed(server)?;
-        let client = self.client_for(&server)?;
+        let options = self.options_for(&server)?;
+        let options = set_up.map_or_else(|| options.clone(), |set_up| set_up(options.clone()));
+        let client = client_for(&server, &options).context("could not set up the HTTP client")?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let known = Some((&server, &client));
+        let known = set_up.is_none().then_some((&server, &client));
         let renewal = Arc::new(self.provider(&self.profile_name, &stored.tokens, known)?);
         let gate = RefreshGate::new(stored.tokens, stored.credential.ports(renewal, clock), work);
         self.gates.push(gate.clone());

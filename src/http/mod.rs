@@ -4,6 +4,7 @@ mod address;
 pub mod body;
 mod challenge;
 mod heads;
+mod messages;
 mod tls;
 mod transport;
 
@@ -13,6 +14,7 @@ pub(crate) use self::body::Outgoing;
 pub use self::body::{Body, KEPT_IN_MEMORY, KeptBodies};
 pub use self::challenge::Challenge;
 pub(crate) use self::heads::{log_request, log_response, log_token_response, secrets_of};
+pub use self::messages::messages;
 pub use self::tls::refuses_certificate;
 pub(crate) use self::transport::{CONNECT_BOUND, server_time};
 pub use self::transport::{ClientOptions, NoCertificate, client_for, retry_after};

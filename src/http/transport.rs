@@ -35,8 +35,8 @@ impl ClientOptions {
         Ok(self)
     }
 
-    /// For who passes answers on: bodies are left as they come, and only HTTP/1.1 is spoken, in which alone a connection
-    /// can be upgraded.
+    /// For who passes requests and answers on: bodies are left as they come, no name is added, and only HTTP/1.1 is spoken,
+    /// in which alone a connection can be upgraded.
     #[must_use]
     pub fn passing_on(self) -> Self {
         Self { passes_on: true, ..self }
@@ -54,10 +54,7 @@ impl ClientOptions {
 /// For an `http://` server it loads no TLS roots, which would take most of the time of a short call; such a client could
 /// trust no https server. On loopback it ignores proxies of the environment: they could not reach this machine.
 pub fn client_for(server: &ServerUrl, options: &ClientOptions) -> reqwest::Result<Client> {
-    let mut builder = Client::builder()
-        .user_agent(concat!("authcli/", env!("CARGO_PKG_VERSION")))
-        .redirect(Policy::none())
-        .connect_timeout(CONNECT_BOUND);
+    let mut builder = Client::builder().redirect(Policy::none()).connect_timeout(CONNECT_BOUND);
     if !server.is_https() {
         builder = builder.tls_certs_only([]);
     } else if let Some(authorities) = &options.authorities {
@@ -68,6 +65,8 @@ pub fn client_for(server: &ServerUrl, options: &ClientOptions) -> reqwest::Resul
     }
     if options.passes_on {
         builder = builder.http1_only().no_gzip().no_brotli().no_zstd().no_deflate();
+    } else {
+        builder = builder.user_agent(concat!("authcli/", env!("CARGO_PKG_VERSION")));
     }
     builder.build()
 }

@@ -18,7 +18,7 @@ use super::access::Access;
 use super::heads::{Addresses, asks_for_websocket, insert_websocket};
 use super::refusal::Refusal;
 use super::tunnel;
-use crate::http::{Body, KeptBodies};
+use crate::http::{Body, KeptBodies, messages};
 use crate::session::{FinalRefusal, Request, SendError, Session};
 use crate::token::RandomnessMissing;
 
@@ -133,7 +133,11 @@ impl Forwarder {
     }
 
     fn failed(&self, error: &SendError) -> Refusal {
-        (self.observer)(error);
+        match error {
+            // Its client's business.
+            SendError::Body(_) | SendError::BodySpent => debug!("{}", messages(error).join(": ")),
+            _ => (self.observer)(error),
+        }
         Refusal::from(error)
     }
 }

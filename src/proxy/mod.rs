@@ -11,7 +11,8 @@
 //!   [`KEPT_IN_MEMORY`](crate::http::KEPT_IN_MEMORY).
 //! - Bodies pass as they come, both ways, undecoded; a slow reader slows the writer. What is kept of bodies is bounded.
 //! - A client that goes away ends its request at the server, never a refresh.
-//! - The key is in no log, no answer and nothing that is sent to the server.
+//! - The key is in no log, no error and no head that is sent to the server; in answers, only where an address leads back
+//!   to the proxy. What bodies hold is their sender's.
 //!
 //! It speaks HTTP/1.1 on both sides. WebSocket passes; other upgrades do not.
 
@@ -19,6 +20,7 @@ mod access;
 mod forward;
 mod heads;
 mod listen;
+mod patience;
 mod refusal;
 #[cfg(unix)]
 mod socket;
@@ -31,20 +33,23 @@ use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tracing::debug;
 
 use self::forward::Forwarder;
 use self::listen::{Connected, Listener};
 pub use self::listen::{Listen, ListenError};
+use self::patience::Patience;
 use crate::session::{SendError, Session};
 
 /// How long a client may take for a head, and how long its connection may lie idle.
 const HEAD_BOUND: Duration = Duration::from_mins(1);
+/// How long a client has to end a head that it has begun when the proxy stops.
+const LAST_HEAD_BOUND: Duration = Duration::from_secs(1);
 /// How long a head may be, in bytes; also what is read of a body at once.
 const HEAD_LENGTH: usize = 64 * 1024;
 /// Before the next client is accepted when none could be: nearly always because too many files are open.
@@ -58,7 +63,7 @@ pub struct Proxy {
     address: String,
 }
 
-/// Is told of each request that no answer could be had for.
+/// Is told of each request that no answer could be had for, unless that is its client's own fault.
 pub type Observer = Box<dyn Fn(&SendError) + Send + Sync>;
 
 impl Proxy {
@@ -134,8 +139,9 @@ async fn converse(
         let (forwarder, place) = (Arc::clone(&forwarder), Arc::clone(&place));
         async move { Ok::<_, std::convert::Infallible>(forwarder.answer(request, place).await) }
     });
+    let patience = Patience::default();
     let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
+        .timer(patience.clone())
         .header_read_timeout(HEAD_BOUND)
         .max_buf_size(HEAD_LENGTH)
         .serve_connection(TokioIo::new(stream), service)
@@ -146,7 +152,12 @@ async fn converse(
         () = stopped => {
             // At once, if it lies idle.
             connection.as_mut().graceful_shutdown();
-            connection.await
+            if let Ok(served) = timeout(LAST_HEAD_BOUND, connection.as_mut()).await {
+                served
+            } else {
+                patience.lose();
+                connection.await
+            }
         }
     };
     if let Err(error) = served {

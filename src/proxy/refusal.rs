@@ -1,7 +1,6 @@
 //! What a client is told when there is no answer of the server to pass on: a status, one sentence and what to do, as JSON,
 //! and the reason for programs in `Proxy-Status` (RFC 9209). Neither holds a token or the key.
 
-use std::error::Error;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,7 +11,7 @@ use serde::Serialize;
 
 use super::access::Denied;
 use crate::error::TokenError;
-use crate::http::AddressError;
+use crate::http::{AddressError, messages};
 use crate::session::SendError;
 
 /// An answer of the proxy's own.
@@ -103,7 +102,7 @@ impl From<AddressError> for Refusal {
 
 impl From<&SendError> for Refusal {
     fn from(error: &SendError) -> Self {
-        let message = in_one_line(error);
+        let message = messages(error).join(": ");
         let (gateway, timeout) = (StatusCode::BAD_GATEWAY, StatusCode::GATEWAY_TIMEOUT);
         match error {
             SendError::Token(error) => about_token(error, message),
@@ -114,6 +113,7 @@ impl From<&SendError> for Refusal {
             SendError::TimedOut { .. } | SendError::Silent { .. } => {
                 Self::new(timeout, "http_response_timeout", message)
             }
+            SendError::BodySpent => Self::body_spent(),
             SendError::Body(_) => Self::new(StatusCode::BAD_REQUEST, "http_request_error", message),
             _ => Self::new(gateway, "http_response_incomplete", message),
         }
@@ -137,17 +137,15 @@ fn about_token(error: &TokenError, message: String) -> Refusal {
     }
 }
 
-/// Returns the error and its causes. Of what an HTTP client says only the last tells people anything.
-fn in_one_line(error: &SendError) -> String {
-    let mut told = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        next = cause.source();
-        let text = cause.to_string();
-        if (next.is_none() || !cause.is::<reqwest::Error>()) && !told.ends_with(&text) {
-            told.push_str(": ");
-            told.push_str(&text);
-        }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A body may outgrow what is kept between the moment when it is found repeatable and the second sending.
+    #[test]
+    fn a_body_that_is_spent_is_asked_for_again() {
+        let refusal = Refusal::from(&SendError::BodySpent);
+        assert_eq!((refusal.status, refusal.retry_after), (StatusCode::SERVICE_UNAVAILABLE, Some(Duration::ZERO)));
+        assert_eq!(refusal.hint, Some("send the request again"));
     }
-    told
 }

@@ -2,11 +2,10 @@
 
 use std::error::Error;
 use std::io;
-use std::iter;
 use std::sync::Arc;
 
 use authcli::error::{StoreError, TokenError};
-use authcli::http::{AddressError, refuses_certificate};
+use authcli::http::{AddressError, messages, refuses_certificate};
 use authcli::profile::ProfileError;
 use authcli::renewal::oauth::OauthError;
 use authcli::renewal::{LoginError, RenewalFault};
@@ -92,30 +91,6 @@ pub(crate) fn told(printer: &Printer, error: &anyhow::Error) -> Told {
 /// Returns `error` and its causes in one line, for warnings.
 pub(crate) fn in_one_line(error: &anyhow::Error) -> String {
     messages(error.as_ref()).join(": ")
-}
-
-/// Returns the messages of `error` and its causes, each once. What an HTTP client says between the first and the last
-/// cause tells people nothing, so of its errors only the last is kept.
-fn messages(error: &(dyn Error + 'static)) -> Vec<String> {
-    let mut told: Vec<String> = Vec::new();
-    let mut chain = iter::successors(Some(error), |error| (**error).source()).peekable();
-    while let Some(cause) = chain.next() {
-        if cause.is::<reqwest::Error>() && chain.peek().is_some() {
-            let Some(root) = chain.last() else { break };
-            told.push(printable(root));
-            break;
-        }
-        let text = printable(cause);
-        if told.last() != Some(&text) {
-            told.push(text);
-        }
-    }
-    told
-}
-
-/// Servers and file names may put escapes into their texts; a terminal must not obey them.
-fn printable(error: &(dyn Error + 'static)) -> String {
-    error.to_string().chars().filter(|character| !character.is_control()).collect()
 }
 
 struct Verdict {

@@ -311,10 +311,20 @@ impl Running {
 
     /// Returns whether a signal waits to be delivered, where the system tells that.
     fn has_pending(&self, signal: Signal) -> bool {
+        self.is_in(&["ShdPnd:", "SigPnd:"], signal)
+    }
+
+    /// Returns whether it has a handler for a signal, where the system tells that.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn catches(&self, signal: Signal) -> bool {
+        self.is_in(&["SigCgt:"], signal)
+    }
+
+    fn is_in(&self, masks: &[&str], signal: Signal) -> bool {
         let Ok(status) = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())) else {
             return false;
         };
-        let masks = status.lines().filter_map(|line| line.strip_prefix("ShdPnd:").or(line.strip_prefix("SigPnd:")));
+        let masks = status.lines().filter_map(|line| masks.iter().find_map(|name| line.strip_prefix(name)));
         let masks = masks.map(|mask| u64::from_str_radix(mask.trim(), 16).unwrap());
         masks.into_iter().any(|mask| mask & (1 << (signal.as_raw() - 1)) != 0)
     }

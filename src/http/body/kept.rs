@@ -6,6 +6,7 @@
 //! take up what they may.
 
 use std::io;
+use std::mem;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -14,6 +15,9 @@ use bytes::{Bytes, BytesMut};
 use futures_util::stream::{self, Stream, StreamExt as _};
 
 use super::{Body, KEPT_IN_MEMORY, Kind, Outgoing, Source};
+
+/// A block of a copy has room for as much as there is already, but for no more than this, or than it begins with.
+const LONGEST_BLOCK: usize = 64 * 1024;
 
 /// Makes such bodies, and bounds what all of them keep together.
 #[derive(Clone, Debug)]
@@ -31,7 +35,7 @@ impl KeptBodies {
     /// A body of what `source` gives, and of `length` bytes, if that is known.
     pub fn body(&self, source: impl Stream<Item = io::Result<Bytes>> + Send + 'static, length: Option<u64>) -> Body {
         let worth_keeping = length.is_none_or(|length| length <= KEPT_IN_MEMORY as u64);
-        let copy = worth_keeping.then(|| Copy { bytes: BytesMut::new(), left: Arc::clone(&self.left) });
+        let copy = worth_keeping.then(|| Copy::within(&self.left));
         let state = State { source: source.boxed(), copy, sending: 0, waiting: None };
         Body { kind: Kind::Kept { body: Arc::new(Kept { state: Arc::new(Mutex::new(state)) }), length } }
     }
@@ -52,8 +56,14 @@ struct State {
     waiting: Option<Waker>,
 }
 
+/// In blocks that are never copied again: neither while it grows nor to be sent.
 struct Copy {
-    bytes: BytesMut,
+    full: Vec<Bytes>,
+    last: BytesMut,
+    /// How many bytes they hold.
+    length: usize,
+    /// How many bytes they have room for.
+    taken: usize,
     left: Arc<AtomicUsize>,
 }
 
@@ -65,21 +75,21 @@ impl Kept {
     /// Begins the next sending, which ends the one before; `None` if the beginning is gone.
     pub(super) fn open(&self, length: Option<u64>) -> Option<Outgoing> {
         let mut state = lock(&self.state);
-        let mut begun = match (&state.copy, state.sending) {
-            (_, 0) => Bytes::new(),
-            (Some(copy), _) => copy.bytes.clone().freeze(),
+        let state = &mut *state;
+        let mut begun = match (&mut state.copy, state.sending) {
+            (_, 0) => Vec::new(),
+            (Some(copy), _) => copy.blocks(),
             (None, _) => return None,
-        };
+        }
+        .into_iter();
         state.sending += 1;
         if let Some(superseded) = state.waiting.take() {
             superseded.wake();
         }
         let (sending, source) = (state.sending, Arc::clone(&self.state));
-        let pieces = stream::poll_fn(move |context| {
-            if begun.is_empty() {
-                return lock(&source).poll_next(sending, context);
-            }
-            Poll::Ready(Some(Ok(std::mem::take(&mut begun))))
+        let pieces = stream::poll_fn(move |context| match begun.next() {
+            Some(block) => Poll::Ready(Some(Ok(block))),
+            None => lock(&source).poll_next(sending, context),
         });
         Some(Outgoing::stream(pieces.boxed(), length))
     }
@@ -109,20 +119,43 @@ impl State {
 }
 
 impl Copy {
+    fn within(left: &Arc<AtomicUsize>) -> Self {
+        Self { full: Vec::new(), last: BytesMut::new(), length: 0, taken: 0, left: Arc::clone(left) }
+    }
+
     fn with(mut self, piece: &[u8]) -> Option<Self> {
-        let fits = self.bytes.len() + piece.len() <= KEPT_IN_MEMORY;
-        let take = |left: usize| left.checked_sub(piece.len());
-        if !fits || self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_err() {
+        if self.length + piece.len() > KEPT_IN_MEMORY {
             return None;
         }
-        self.bytes.extend_from_slice(piece);
+        let room = self.last.capacity() - self.last.len();
+        let (first, rest) = piece.split_at(piece.len().min(room));
+        self.last.extend_from_slice(first);
+        if !rest.is_empty() {
+            // Many small pieces must not take many small blocks, nor a short body a long one.
+            let block = rest.len().max(self.length.min(LONGEST_BLOCK));
+            let take = |left: usize| left.checked_sub(block);
+            self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).ok()?;
+            self.taken += block;
+            self.full.push(mem::replace(&mut self.last, BytesMut::with_capacity(block)).freeze());
+            self.last.extend_from_slice(rest);
+        }
+        self.length += piece.len();
         Some(self)
+    }
+
+    /// Returns what is there so far.
+    fn blocks(&mut self) -> Vec<Bytes> {
+        // What is left of the block's room is filled later.
+        if !self.last.is_empty() {
+            self.full.push(self.last.split().freeze());
+        }
+        self.full.clone()
     }
 }
 
 impl Drop for Copy {
     fn drop(&mut self) {
-        self.left.fetch_add(self.bytes.len(), Ordering::Relaxed);
+        self.left.fetch_add(self.taken, Ordering::Relaxed);
     }
 }
 
@@ -204,7 +237,7 @@ mod tests {
         for (within, lengths, repeatable) in [
             (all, [KEPT_IN_MEMORY - 1, 1], true),
             (all, [KEPT_IN_MEMORY, 1], false),
-            (9, [5, 4], true),
+            (10, [5, 4], true),
             (9, [5, 5], false),
         ] {
             let kept = KeptBodies::within(within);
@@ -221,6 +254,25 @@ mod tests {
         }
         let long = KeptBodies::within(all).body(stream::empty(), Some(KEPT_IN_MEMORY as u64 + 1));
         assert!(!long.is_repeatable());
+    }
+
+    #[tokio::test]
+    async fn small_pieces_are_kept_in_few_blocks_that_are_sent_as_they_are() {
+        let kept = KeptBodies::within(KEPT_IN_MEMORY);
+        let (pieces, body) = body_of(&kept);
+        for _ in 0..LONGEST_BLOCK * 4 {
+            give(&pieces, 1);
+        }
+        drop(pieces);
+        assert_eq!(rest(&mut open(&body).await).await, LONGEST_BLOCK * 4);
+        let state = state_of(&body);
+        let blocks = lock(&state).copy.as_mut().unwrap().blocks();
+        assert!(blocks.len() < 32, "{} blocks", blocks.len());
+        let taken = KEPT_IN_MEMORY - kept.left.load(Ordering::Relaxed);
+        assert!(taken <= LONGEST_BLOCK * 5, "{taken} bytes");
+        let again = lock(&state).copy.as_mut().unwrap().blocks();
+        assert!(blocks.iter().zip(&again).all(|(one, other)| one.as_ptr() == other.as_ptr()), "nothing is copied");
+        assert_eq!(rest(&mut open(&body).await).await, LONGEST_BLOCK * 4);
     }
 
     #[tokio::test]

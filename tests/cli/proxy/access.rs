@@ -1,5 +1,7 @@
 //! Who gets through.
 
+use std::time::Duration;
+
 use super::Proxied;
 use crate::support::{Answer, Cli, logged_in};
 
@@ -141,4 +143,25 @@ fn nobody_listens_without_a_login_or_at_a_port_that_is_taken() {
     error: could not listen at [address]
       caused by: Address already in use
     ");
+}
+
+#[test]
+fn a_client_too_many_waits_for_a_place() {
+    let (endpoint, cli) = logged_in();
+    // Of the files 32 are the program's own, and each client takes two.
+    let proxy = Proxied::start_after("ulimit -n 38", &cli, &[]);
+    let mut clients: Vec<_> = (0..3).map(|_| proxy.ask_aside("GET", "/x", &[], b"")).collect();
+    let mut calls: Vec<_> = (0..3).map(|_| endpoint.expect("GET", "/x")).collect();
+    let waiting = proxy.ask_aside("GET", "/late", &[], b"");
+    assert!(endpoint.poll(Duration::from_millis(300)).is_none(), "nobody serves a fourth");
+    calls.pop().unwrap().reply(Answer::new(200, "fine"));
+    endpoint.expect("GET", "/late").reply(Answer::new(200, "fine"));
+    for call in calls {
+        call.reply(Answer::new(200, "fine"));
+    }
+    clients.push(waiting);
+    for client in clients {
+        assert_eq!(client.join().unwrap().text(), "fine");
+    }
+    proxy.stop().expect(143);
 }

@@ -118,3 +118,34 @@ fn the_same_failure_is_told_to_the_user_once() {
     let output = proxy.stop().expect(143);
     assert_eq!(output.stderr.matches("error: ").count(), 1, "{}", output.stderr);
 }
+
+#[test]
+fn reasons_that_take_turns_are_told_to_the_user_once_each() {
+    let (endpoint, cli) = logged_in();
+    let proxy = Proxied::start(&cli, &[]);
+    for round in 0..3 {
+        let lost = proxy.ask_aside("GET", "/x", &[], b"");
+        endpoint.expect("GET", "/x").hang_up();
+        lost.join().unwrap().own(502);
+        let refused = proxy.ask_aside("GET", "/x", &[], b"");
+        endpoint.expect("GET", "/x").reply(Answer::error(401, "expired"));
+        if round == 0 {
+            // For so long nobody asks again.
+            endpoint.expect("POST", "/refresh").reply(Answer::new(503, "").with("Retry-After", "77"));
+        }
+        refused.join().unwrap().own(503);
+    }
+    let output = proxy.stop().expect(143);
+    assert_eq!(output.stderr.matches("error: ").count(), 2, "{}", output.stderr);
+}
+
+#[test]
+fn a_fault_of_a_clients_own_is_told_to_nobody_else() {
+    let (_endpoint, cli) = logged_in();
+    let proxy = Proxied::start(&cli, &["-v"]);
+    let head = proxy.head("POST", "/x", &[("Transfer-Encoding", "chunked")]);
+    proxy.send(format!("{head}this is no chunk\r\n").as_bytes()).own(400);
+    let output = proxy.stop().expect(143);
+    assert!(!output.stderr.contains("error: "), "{}", output.stderr);
+    assert!(output.stderr.contains("could not read the body of the request"), "{}", output.stderr);
+}

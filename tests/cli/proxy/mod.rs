@@ -39,6 +39,22 @@ impl Proxied {
     #[track_caller]
     fn start(cli: &Cli, arguments: &[&str]) -> Self {
         let (running, stdout) = cli.start_with_stdout(&[&["proxy"], arguments].concat());
+        Self::adopt(running, stdout)
+    }
+
+    /// The same by a shell that does `setup` first.
+    #[track_caller]
+    fn start_after(setup: &str, cli: &Cli, arguments: &[&str]) -> Self {
+        let script = format!("{setup} && exec \"$0\" \"$@\"");
+        let mut command = cli.command_of("sh");
+        command.args(["-c", &script, env!("CARGO_BIN_EXE_authcli"), "proxy"]).args(arguments);
+        let mut child = command.spawn().unwrap();
+        let stdout = child.stdout.take().unwrap();
+        Self::adopt(Running::adopt(child), stdout)
+    }
+
+    #[track_caller]
+    fn adopt(running: Running, stdout: ChildStdout) -> Self {
         let mut stdout = BufReader::new(stdout);
         let mut line = String::new();
         stdout.read_line(&mut line).unwrap();

@@ -144,3 +144,30 @@ fn nobody_waits_around_an_expiry() {
     refresh.reply(Answer::tokens("access-2", "refresh-2", 900.0));
     proxy.stop().expect(143);
 }
+
+#[test]
+fn cookies_of_the_server_come_back_to_it() {
+    let (endpoint, cli) = logged_in();
+    let proxy = Proxied::start(&cli, &["--server", &format!("{}/v1", endpoint.url)]);
+    let answer = proxy.ask_aside("GET", "/x", &[], b"");
+    let cookies = "a=b; Path=/v1/x; Domain=api.example.com; Secure; HttpOnly";
+    endpoint.expect("GET", "/v1/x").reply(Answer::new(200, "").with("Set-Cookie", cookies));
+    let expected = format!("a=b; Path=/{}/x; HttpOnly", proxy.key());
+    assert_eq!(answer.join().unwrap().header("Set-Cookie"), Some(expected.as_str()));
+}
+
+#[test]
+fn what_a_client_does_not_say_of_itself_is_not_said_for_it() {
+    let endpoint = crate::support::Endpoint::start();
+    let cli = crate::support::Cli::new(&endpoint.url);
+    cli.login_at(&endpoint, "access-1", "refresh-1", 0.001);
+    let proxy = Proxied::start(&cli, &[]);
+    let answer = proxy.ask_aside("GET", "/x", &[], b"");
+    let refresh = endpoint.expect("POST", "/refresh");
+    assert!(refresh.header("User-Agent").unwrap().starts_with("authcli/"), "that is authcli's own request");
+    refresh.reply(Answer::tokens("access-2", "refresh-2", 900.0));
+    let call = endpoint.expect("GET", "/x");
+    assert_eq!((call.header("User-Agent"), call.header("Accept-Encoding")), (None, None));
+    call.reply(Answer::new(200, "fine"));
+    assert_eq!(answer.join().unwrap().text(), "fine");
+}
