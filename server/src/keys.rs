@@ -7,6 +7,8 @@
 //! - Before a server signs with a key it notes there how long its tokens live, so whoever relieves that key knows when the
 //!   last of them is dead.
 //!
+//! - A key that a running server cannot open stops none of the others: its tokens get 503, and what is gone is gone.
+//!
 //! Nothing here shows a private key.
 
 mod set;
@@ -38,6 +40,17 @@ const PATIENCE: Duration = Duration::from_secs(4);
 /// How soon after a reading a token of an unknown key may cause another one: forgers must not keep the database busy.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
+/// Why a key of the list cannot be used by this server.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UnusableKey {
+    /// It does not open under its pepper, or what opens is no key.
+    #[error("the signing key `{}` is damaged", .0.0)]
+    Damaged(KeyId),
+    /// It is sealed under a pepper that this server does not have.
+    #[error("the signing key `{}` is sealed under the pepper {}, which is not there", .0.0, .1.0)]
+    OtherPepper(KeyId, PepperId),
+}
+
 /// Why there are no keys to work with.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
@@ -47,12 +60,9 @@ pub enum KeyError {
     /// A new key could not be made or sealed.
     #[error("could not make a signing key")]
     Generation(#[from] Unspecified),
-    /// A key does not open under the pepper, or what opens is no key.
-    #[error("the signing key `{}` is damaged", .0.0)]
-    Damaged(KeyId),
-    /// A key is sealed under a pepper that this server does not have.
-    #[error("the signing key `{}` is sealed under the pepper {}, which is not there", .0.0, .1.0)]
-    OtherPepper(KeyId, PepperId),
+    /// The one key that would do is of no use here.
+    #[error(transparent)]
+    Unusable(#[from] UnusableKey),
     /// The public keys could not be written down.
     #[error("could not publish the signing keys")]
     Unpublishable,
@@ -102,6 +112,10 @@ impl KeyRing {
         }
         let list = read(&*store, access_life).await?;
         let set = KeySet::open(&list, &peppers, None)?;
+        // A server that runs goes on without a key that it cannot open; one that starts would be broken from the start.
+        if let Some(unusable) = set.unusable().next() {
+            return Err(unusable.clone().into());
+        }
         let last_reading = Mutex::new(LastReading { at: Instant::now(), failed: false });
         Ok(Self { store, peppers, access_life, current: RwLock::new(Arc::new(set)), last_reading })
     }
@@ -132,7 +146,7 @@ impl KeyRing {
         if now.since(set.listed_at()) > KEY_LIST_MAX_AGE {
             set = self.newer_than(&set).await?;
         }
-        let signer = set.signer(now).ok_or(KeyError::Generation(Unspecified))?;
+        let signer = set.signer(now)?;
         Ok(signer.sign(claims)?)
     }
 
@@ -142,8 +156,8 @@ impl KeyRing {
     pub async fn verify(&self, token: &str) -> Result<VerifiedToken, VerifyError> {
         let set = self.current();
         match set.verify(token) {
-            Err(AccessTokenError::UnknownKey) => Ok(self.newer_than(&set).await?.verify(token)?),
-            verified => Ok(verified?),
+            Err(VerifyError::Refused(AccessTokenError::UnknownKey)) => self.newer_than(&set).await?.verify(token),
+            verified => verified,
         }
     }
 
@@ -196,7 +210,10 @@ impl KeyRing {
         for id in former.ids().filter(|id| !set.has(id)) {
             warn!(kid = %id.0, "a signing key is gone; what it signed is refused");
         }
-        let signer = |set: &KeySet| set.signer(set.listed_at()).map(|key| key.id().clone());
+        for unusable in set.unusable().filter(|one| !former.unusable().any(|other| other == *one)) {
+            warn!("a signing key cannot be used here, and its tokens get 503: {unusable}");
+        }
+        let signer = |set: &KeySet| set.signer(set.listed_at()).ok().map(|key| key.id().clone());
         if let Some(id) = signer(&set).filter(|id| signer(&former).as_ref() != Some(id)) {
             warn!(kid = %id.0, "access tokens are signed with another key from now on");
         }

@@ -6,7 +6,8 @@
 //! - The first is the newest: new sessions and signing keys are made with it. The others go on with what was made with
 //!   them, until that is over.
 //! - A database recognises its peppers. With none of them, or without one that live sessions or signing keys still need,
-//!   the server refuses to start, instead of refusing sessions that it opened.
+//!   the server refuses to start, instead of refusing sessions that it opened. So it does without one that is newer than
+//!   all that are given: servers with different new ones would not know each other's sessions.
 
 mod error;
 mod needs;
@@ -46,16 +47,40 @@ pub enum Absent {
     Ignore,
 }
 
+/// What becomes of peppers that are given and that the database does not know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unknown {
+    /// The database is told of them: from now on they are used.
+    Introduce,
+    /// They are left out, but for the very first one.
+    LeaveOut,
+}
+
 /// The peppers of a database.
 pub struct Peppers {
     /// The newest first; never empty.
     all: Vec<(PepperId, Pepper)>,
     throttle_key: Zeroizing<Vec<u8>>,
+    newer_waits: bool,
 }
 
 impl Peppers {
     /// Loads the peppers of this database; makes the first, and tells the database of those that it does not know yet.
     pub async fn load(source: &PepperSource, store: &dyn KeyStore, absent: Absent) -> Result<Self, PepperError> {
+        Self::load_with(source, store, absent, Unknown::Introduce).await
+    }
+
+    /// Loads the peppers that servers were started with, for what makes something that running servers must open.
+    pub async fn load_known(source: &PepperSource, store: &dyn KeyStore, absent: Absent) -> Result<Self, PepperError> {
+        Self::load_with(source, store, absent, Unknown::LeaveOut).await
+    }
+
+    async fn load_with(
+        source: &PepperSource,
+        store: &dyn KeyStore,
+        absent: Absent,
+        unknown: Unknown,
+    ) -> Result<Self, PepperError> {
         for _ in 0..ROUNDS {
             let known = store.known_peppers().await?;
             let given = match source.read()? {
@@ -72,19 +97,31 @@ impl Peppers {
             if absent == Absent::Check {
                 refuse_needed(missing, store).await?;
             }
+            // Whoever uses it would not know what is made with ours, nor we what is made with it.
+            let newest = matched.iter().flatten().map(|found| found.id).max();
+            if let Some(newer) = known.iter().map(|known| known.id).filter(|id| Some(*id) > newest).max()
+                && newest.is_some()
+            {
+                return Err(PepperError::NewerMissing(newer));
+            }
             let throttle_key =
                 first.and_then(|at| matched[at].map(|known| throttle_key(&given[at], known))).transpose()?;
-            if let Some(new) = matched.iter().position(Option::is_none) {
+            // The oldest first: a later number is a newer pepper.
+            if let Some(new) = matched.iter().rposition(Option::is_none)
+                && (unknown == Unknown::Introduce || known.is_empty())
+            {
                 let known = introduce(&given[new], &known, throttle_key.as_ref())?;
                 if store.add_pepper(&known).await? && known.id != FIRST {
                     warn!(pepper = known.id.0, "a new pepper is known to the database");
                 }
                 continue;
             }
-            let ids: Vec<PepperId> = matched.into_iter().flatten().map(|known| known.id).collect();
-            // Not empty: there is no source without a pepper, and each of them was found.
+            let newer_waits = matched.first().is_some_and(Option::is_none);
+            let ids: Vec<Option<PepperId>> = matched.into_iter().map(|known| known.map(|known| known.id)).collect();
+            let all = ids.into_iter().zip(given).filter_map(|(id, pepper)| Some((id?, pepper))).collect();
+            // Not empty: there is no source without a pepper, and one of them was found.
             let throttle_key = throttle_key.ok_or(PepperError::Mismatch)?;
-            return Ok(Self { all: ids.into_iter().zip(given).collect(), throttle_key });
+            return Ok(Self { all, throttle_key, newer_waits });
         }
         Err(PepperError::Contended)
     }
@@ -92,7 +129,8 @@ impl Peppers {
     /// Says of each older pepper that nothing needs it any more, if that is so.
     pub async fn tell_needless(&self, store: &dyn KeyStore) -> Result<(), StoreError> {
         let keys = store.signing_keys().await?;
-        for (id, _) in &self.all[1..] {
+        // Not of one that is newer than the first: it waits for its turn.
+        for (id, _) in self.all.iter().filter(|(id, _)| *id < self.newest()) {
             if Needs::of(*id, &keys, store).await?.is_nothing() {
                 info!(pepper = id.0, "nothing needs an older pepper any more: it may be taken out");
             }
@@ -103,6 +141,11 @@ impl Peppers {
     /// Returns the number under which the database knows the newest.
     pub fn newest(&self) -> PepperId {
         self.all[0].0
+    }
+
+    /// Answers whether the first that was given is left out, because no server was started with it yet.
+    pub fn newer_waits(&self) -> bool {
+        self.newer_waits
     }
 
     /// Returns the keys of the session whose row holds `salt`, if the pepper that it was opened with is there.

@@ -245,8 +245,8 @@ pub trait UserStore: Send + Sync {
     async fn set_password(&self, name: &Username, password_hash: &PasswordHash) -> Result<bool, StoreError>;
 }
 
-/// The number under which a database knows a pepper.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The number under which a database knows a pepper: the later it came, the higher.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PepperId(pub i64);
 
 /// A pepper as the database knows it: not itself.

@@ -41,7 +41,10 @@ pub(super) async fn rotate(args: KeysRotateArgs) -> Result<(), CommandError> {
     let rotated = async {
         // Where all keys go, so does what an absent pepper is needed for.
         let absent = if args.now { Absent::Ignore } else { Absent::Check };
-        let peppers = Peppers::load(&source, &*store, absent).await?;
+        let peppers = Peppers::load_known(&source, &*store, absent).await?;
+        if peppers.newer_waits() {
+            tell("It is sealed under the present pepper: no server was started with the newer one yet");
+        }
         if args.now { replace(&*store, &peppers).await } else { announce(&*store, &peppers).await }
     };
     let said = rotated.await;

@@ -18,20 +18,25 @@ pub(super) async fn list(args: DatabaseArgs) -> Result<(), CommandError> {
     if listed.is_empty() {
         tell("There is no pepper yet; the first start of the server makes one");
     }
+    let latest = listed.iter().filter_map(|listed| listed.id).max();
     let mut table = String::new();
     for Listed { id, role, needs } in listed {
         let number = id.map_or_else(|| "new".to_owned(), |id| id.0.to_string());
-        let role = match role {
+        let name = match role {
             Role::Newest => "newest",
             Role::Older => "older",
             Role::Absent => "absent",
         };
         let needs = match needs {
             None => "no server was started with it yet".to_owned(),
+            // Not what the list says of one that may go.
+            Some(needs) if needs.is_nothing() && role != Role::Newest && id == latest => {
+                "a server was started with it: keep it, it is newer than the others".to_owned()
+            }
             Some(needs) if needs.is_nothing() => "nothing needs it".to_owned(),
             Some(needs) => needs.to_string(),
         };
-        let _ = writeln!(table, "{number:>3}  {role:<6}  {needs}");
+        let _ = writeln!(table, "{number:>3}  {name:<6}  {needs}");
     }
     print(&table)
 }

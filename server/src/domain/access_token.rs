@@ -142,6 +142,11 @@ impl fmt::Debug for SigningKey {
     }
 }
 
+/// Returns the name of the key that a token says it was signed with: anybody's word.
+pub fn key_named_by(token: &str) -> Option<KeyId> {
+    jsonwebtoken::decode_header(token).ok()?.kid.map(KeyId)
+}
+
 /// The public keys whose tokens are accepted, by name.
 #[derive(Clone, Default)]
 pub struct VerifyingKeys(HashMap<KeyId, DecodingKey>);

@@ -15,6 +15,7 @@ mod user;
 
 pub use access_token::{
     AccessClaims, AccessTokenError, KeyId, MAX_ACCESS_TOKEN_BYTES, SigningKey, VerifiedToken, VerifyingKeys,
+    key_named_by,
 };
 pub use attempt_key::{AttemptHash, AttemptKey};
 pub use bearer::{Credentials, parse_authorization};

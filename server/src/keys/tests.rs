@@ -315,15 +315,56 @@ async fn a_key_that_is_damaged_or_under_another_pepper_is_named() {
     let load = || KeyRing::load(Arc::<Database>::clone(&world.database), Arc::clone(&world.peppers), LIFE);
     let change = |change: fn(&mut SealedKey)| change(&mut world.database.rows.lock().unwrap()[0].key);
     change(|key| key.pepper_id = PepperId(2));
-    assert!(matches!(load().await, Err(KeyError::OtherPepper(_, PepperId(2)))));
+    assert!(matches!(load().await, Err(KeyError::Unusable(UnusableKey::OtherPepper(_, PepperId(2))))));
     change(|key| key.pepper_id = PepperId(1));
     assert!(load().await.is_ok());
     change(|key| key.sealed[20] ^= 1);
-    assert!(matches!(load().await, Err(KeyError::Damaged(_))));
+    assert!(matches!(load().await, Err(KeyError::Unusable(UnusableKey::Damaged(_)))));
     change(|key| key.sealed[20] ^= 1);
     // Rows cannot change names.
     change(|key| key.id = KeyId("another".to_owned()));
-    assert!(matches!(load().await, Err(KeyError::Damaged(_))));
+    assert!(matches!(load().await, Err(KeyError::Unusable(UnusableKey::Damaged(_)))));
+}
+
+/// Another server has a newer pepper, or a row is damaged: this one goes on with what it can open.
+#[tokio::test(start_paused = true)]
+async fn a_key_that_a_running_server_cannot_open_stops_no_other() {
+    let world = World::new().await;
+    let (one, other) = (world.server().await, world.server().await);
+    let before = world.sign(&one).await.unwrap();
+    world.announce().await.unwrap();
+    let sealed = world.database.rows.lock().unwrap()[1].key.clone();
+    let put = |key: &SealedKey| world.database.rows.lock().unwrap()[1].key = key.clone();
+    for harm in [|key: &mut SealedKey| key.pepper_id = PepperId(2), |key: &mut SealedKey| key.sealed[20] ^= 1] {
+        let mut harmed = sealed.clone();
+        harm(&mut harmed);
+        put(&harmed);
+        one.reload().await.unwrap();
+        one.reload().await.unwrap();
+        assert!(one.verify(&before).await.is_ok());
+        assert!(world.sign(&one).await.is_ok(), "it is not its turn yet");
+        assert_eq!(one.jwks().matches("kid").count(), 1);
+    }
+    // Its turn comes: no token may outlive the old one.
+    put(&sealed);
+    other.reload().await.unwrap();
+    world.pass(ANNOUNCEMENT).await;
+    let after = world.sign(&other).await.unwrap();
+    put(&SealedKey { pepper_id: PepperId(2), ..sealed.clone() });
+    one.reload().await.unwrap();
+    assert!(matches!(world.sign(&one).await, Err(KeyError::Unusable(UnusableKey::OtherPepper(..)))));
+    assert!(one.verify(&before).await.is_ok());
+    let reads = world.reads();
+    for _ in 0..100 {
+        let error = one.verify(&after).await.unwrap_err();
+        assert!(matches!(error, VerifyError::Keys(KeyError::Unusable(_))), "{error:?}");
+    }
+    assert_eq!(world.reads(), reads);
+    // What is gone is refused all the same.
+    world.database.rows.lock().unwrap().remove(0);
+    one.reload().await.unwrap();
+    let error = one.verify(&before).await.unwrap_err();
+    assert!(matches!(error, VerifyError::Refused(AccessTokenError::UnknownKey)), "{error:?}");
 }
 
 #[tokio::test]

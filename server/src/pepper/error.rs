@@ -40,6 +40,9 @@ pub enum PepperError {
         /// What there is no way to use without it.
         needed: Needs,
     },
+    /// Another server was started with one that is newer than all of these.
+    #[error("the newest pepper {} of this database is missing", .0.0)]
+    NewerMissing(PepperId),
     /// What it sealed does not open.
     #[error("the row of the pepper {} is damaged", .0.0)]
     Damaged(PepperId),
@@ -70,6 +73,9 @@ impl PepperError {
             Self::StillNeeded { .. } => {
                 "put it back after the newer ones until `authcli-server pepper list` says that nothing needs it; \
                  `sessions revoke` and `keys rotate --now` end what does"
+            }
+            Self::NewerMissing(_) => {
+                "another server was started with it: give all of them the same peppers, that one before the older ones"
             }
             Self::Exposed(path) => return Some(format!("chmod 600 {}", path.display())),
             Self::Unusable(_) => "`openssl rand -base64 32` makes one",

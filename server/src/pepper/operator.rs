@@ -60,5 +60,10 @@ pub async fn rotate(source: &PepperSource, store: &dyn KeyStore) -> Result<(), P
     if listed.iter().any(|listed| listed.id.is_none()) {
         return Err(PepperError::Waiting);
     }
+    let newest = listed.iter().filter(|listed| listed.role != Role::Absent).filter_map(|listed| listed.id).max();
+    let newer = listed.iter().filter_map(|listed| listed.id).filter(|id| Some(*id) > newest).max();
+    if let (Some(newer), Some(_)) = (newer, newest) {
+        return Err(PepperError::NewerMissing(newer));
+    }
     source.rotate()
 }

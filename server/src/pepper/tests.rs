@@ -114,7 +114,8 @@ fn only_the_same_pepper_and_label_open_what_was_sealed() {
 
 #[test]
 fn debug_shows_nothing_of_it() {
-    let peppers = Peppers { all: vec![(PepperId(7), pepper(65))], throttle_key: Zeroizing::new(vec![65; 32]) };
+    let throttle_key = Zeroizing::new(vec![65; 32]);
+    let peppers = Peppers { all: vec![(PepperId(7), pepper(65))], throttle_key, newer_waits: false };
     assert_eq!(format!("{peppers:?}"), "[PepperId(7)]");
     assert!(!format!("{:?}", given(&[65])).contains("QUFB"));
 }
@@ -303,14 +304,42 @@ async fn of_two_servers_with_a_first_pepper_each_one_is_refused() {
     assert_eq!(database.ids(), [1]);
 }
 
-/// The number is taken by a third pepper: the next one is.
+/// Whoever is second is told: the two would not know each other's sessions.
 #[tokio::test]
-async fn two_rotations_at_once_get_a_number_each() {
+async fn of_two_servers_with_a_new_pepper_each_one_is_refused() {
     let database = Database::default();
     load(&given(&[1]), &database).await.unwrap();
     *database.other.lock().unwrap() =
         Some(KnownPepper { id: PepperId(2), check_value: pepper(9).check_value(), throttle_key: None });
-    assert_eq!(load(&given(&[2, 1]), &database).await.unwrap().newest(), PepperId(3));
+    let error = load(&given(&[2, 1]), &database).await.unwrap_err();
+    assert!(matches!(error, PepperError::NewerMissing(PepperId(2))) && error.hint().is_some(), "{error:?}");
+    assert!(matches!(load(&given(&[1]), &database).await, Err(PepperError::NewerMissing(PepperId(2)))));
+    assert_eq!(database.ids(), [1, 2]);
+}
+
+#[tokio::test]
+async fn several_new_ones_are_numbered_by_age() {
+    let database = Database::default();
+    assert_eq!(load(&given(&[2, 1]), &database).await.unwrap().newest(), PepperId(2));
+    assert_eq!(load(&given(&[4, 3, 2, 1]), &database).await.unwrap().newest(), PepperId(4));
+    assert_eq!(load(&given(&[4]), &database).await.unwrap().newest(), PepperId(4), "the older ones may go");
+}
+
+/// What commands make must be opened by servers that run.
+#[tokio::test]
+async fn a_command_seals_under_the_newest_that_servers_have() {
+    let database = Database::default();
+    let old = load(&given(&[1]), &database).await.unwrap();
+    let known = Peppers::load_known(&given(&[2, 1]), &database, Absent::Check).await.unwrap();
+    assert_eq!((known.newest(), known.newer_waits(), database.ids()), (FIRST, true, vec![1]));
+    let sealed = known.seal("label", b"canary").unwrap();
+    assert_eq!(old.open(FIRST, "label", &sealed).unwrap().unwrap().as_slice(), b"canary");
+    assert!(matches!(Peppers::load_known(&given(&[2]), &database, Absent::Ignore).await, Err(PepperError::Mismatch)));
+    load(&given(&[2, 1]), &database).await.unwrap();
+    let known = Peppers::load_known(&given(&[2, 1]), &database, Absent::Check).await.unwrap();
+    assert_eq!((known.newest(), known.newer_waits()), (PepperId(2), false));
+    let behind = Peppers::load_known(&given(&[1]), &database, Absent::Ignore).await;
+    assert!(matches!(behind, Err(PepperError::NewerMissing(PepperId(2)))), "{behind:?}");
 }
 
 #[tokio::test]

@@ -123,7 +123,8 @@ impl From<InternalError> for ApiError {
         error!("{}", with_causes(&error));
         match error {
             InternalError::Store(StoreError::Unavailable(_))
-            | InternalError::Keys(KeyError::Store(StoreError::Unavailable(_)))
+            // A key that only other servers can open.
+            | InternalError::Keys(KeyError::Store(StoreError::Unavailable(_)) | KeyError::Unusable(_))
             | InternalError::PepperMissing(_)
             | InternalError::Contended => Self::Unavailable,
             InternalError::Store(StoreError::Unexpected(_)) | InternalError::Password(_) | InternalError::Keys(_) => {

@@ -5,18 +5,23 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use authcli_server::pepper;
+use authcli_server::keys;
+use authcli_server::pepper::{self, Absent, Peppers};
+use base64::Engine as _;
 use reqwest::Client;
 use serde_json::{Value, json};
 
-use crate::helpers::{Backend, TestApp, on_both_stores, spawn_app_on};
+use crate::helpers::{Backend, TestApp, eventually, on_both_stores, spawn_app_on};
 use crate::program::{Place, Program, refused};
 
 on_both_stores!(
     a_new_pepper_logs_nobody_out_and_a_server_without_it_refuses_nobody,
     failed_logins_are_counted_on_under_a_new_pepper,
+    keys_of_a_new_pepper_break_no_server_that_lacks_it,
+    keys_rotated_before_the_restart_are_opened_by_all,
+    of_two_servers_with_a_new_pepper_each_the_second_is_told,
     an_operator_replaces_the_pepper_step_by_step,
-    a_database_of_before_there_were_several_goes_on,
+    databases_of_all_versions_go_on_with_what_is_in_them,
 );
 
 const KEY: &str = "an-attempt-key-of-its-owner";
@@ -49,6 +54,66 @@ async fn a_new_pepper_logs_nobody_out_and_a_server_without_it_refuses_nobody(bac
     assert_eq!(new.refresh_status(&before.refresh, Some("an-attempt-key-of-a-thief")).await, 403);
     let reason = "SELECT revoked_reason FROM sessions WHERE pepper_id = 1";
     assert_eq!(new.db_value::<String>(reason).await, "reuse");
+}
+
+/// 503 only for what that server cannot know: what is signed with keys that it has goes on, what is gone is refused.
+async fn keys_of_a_new_pepper_break_no_server_that_lacks_it(backend: Backend) {
+    let old = spawn_app_on(backend, |_| {}).await;
+    let before = old.login().await;
+    let new = rotated(&old).await;
+    let store = new.store().await;
+    let peppers = Peppers::load(&new.config.pepper, &*store, Absent::Check).await.unwrap();
+    keys::replace(&*store, &peppers).await.unwrap();
+    for server in [&old, &new] {
+        eventually("the replacement", async || server.protected_status(&before.access).await == 403).await;
+    }
+    let after = new.login().await.access;
+    assert_eq!(new.protected_status(&after).await, 200);
+    assert_eq!(old.protected_status(&after).await, 503);
+    let of_nobody = after.replacen('.', "A.", 1);
+    assert_eq!(old.protected_status(&of_nobody).await, 403);
+}
+
+async fn keys_rotated_before_the_restart_are_opened_by_all(backend: Backend) {
+    let scene = Scene::new(backend).await;
+    let server = Program::start(scene.serve());
+    let before = login(&server).await;
+    scene.run(&["pepper", "rotate"]);
+    let said = scene.run(&["keys", "rotate"]);
+    assert!(said.contains("under the present pepper") && said.contains("Announced the signing key"), "{said}");
+    assert!(scene.run(&["pepper", "list"]).starts_with("new  newest  no server was started with it yet\n"));
+    scene.run(&["keys", "rotate", "--now"]);
+    let access = before["accessToken"].as_str().unwrap();
+    eventually("the replacement", async || protected(&server, access).await == 403).await;
+    let after = login(&server).await;
+    assert_eq!(protected(&server, after["accessToken"].as_str().unwrap()).await, 200);
+    let log = server.stop().stderr;
+    assert!(!log.contains("the signing keys are as old as they are"), "{log}");
+}
+
+async fn of_two_servers_with_a_new_pepper_each_the_second_is_told(backend: Backend) {
+    let scene = Scene::new(backend).await;
+    Program::start(scene.serve()).stop();
+    let old = fs::read_to_string(&scene.file).unwrap();
+    let with = |byte: u8, command: &[&str]| {
+        let mut command = scene.command(command);
+        let new = base64::engine::general_purpose::STANDARD.encode([byte; 32]);
+        command.env("AUTHCLI_SERVER_PEPPER", format!("{new} {}", old.trim()));
+        command
+    };
+    let serve = ["serve", "--demo", "--listen", "127.0.0.1:0"];
+    let first = Program::start(with(1, &serve));
+    let stderr = refused(&with(2, &serve).output().unwrap(), 1);
+    assert!(stderr.contains("the newest pepper 2 of this database is missing"), "{stderr}");
+    assert!(stderr.contains("hint: another server was started with it"), "{stderr}");
+    // Nothing was made with it yet, and it is no pepper that may go.
+    let listed = scene.run(&["pepper", "list"]);
+    assert!(listed.contains("  2  absent  a server was started with it: keep it"), "{listed}");
+    for command in [["pepper", "rotate"].as_slice(), &["keys", "rotate"], &["keys", "rotate", "--now"]] {
+        let stderr = refused(&scene.command(command).output().unwrap(), 1);
+        assert!(stderr.contains("the newest pepper 2 of this database is missing"), "{command:?}: {stderr}");
+    }
+    assert_eq!(first.stop().code, Some(0));
 }
 
 async fn failed_logins_are_counted_on_under_a_new_pepper(backend: Backend) {
@@ -121,6 +186,12 @@ async fn post(server: &Program, path: &str, body: &Value) -> (u16, Value) {
     (response.status().as_u16(), response.json().await.unwrap_or(Value::Null))
 }
 
+async fn protected(server: &Program, access: &str) -> u16 {
+    let client = Client::builder().no_proxy().build().unwrap();
+    let request = client.get(format!("{}/protected", server.url)).bearer_auth(access);
+    request.send().await.unwrap().status().as_u16()
+}
+
 async fn login(server: &Program) -> Value {
     let (status, pair) = post(server, "/login", &json!({ "username": "admin", "password": "123456" })).await;
     assert_eq!(status, 200);
@@ -187,24 +258,47 @@ async fn an_operator_replaces_the_pepper_step_by_step(backend: Backend) {
     assert!(scene.run(&["pepper", "list"]).contains("  1  absent  nothing needs it\n"));
 }
 
-/// As the last version left it.
-async fn a_database_of_before_there_were_several_goes_on(backend: Backend) {
+/// What each version did not have yet, the newest first, and how it is taken away.
+const BEFORE: [&str; 3] = [
+    "ALTER TABLE peppers DROP COLUMN throttle_key; DELETE FROM _sqlx_migrations WHERE version = 4",
+    "DROP TABLE login_attempts; DROP TABLE known_addresses; DELETE FROM _sqlx_migrations WHERE version = 3",
+    "ALTER TABLE signing_keys DROP COLUMN signs_from; ALTER TABLE signing_keys DROP COLUMN longest_life;
+     DELETE FROM _sqlx_migrations WHERE version = 2",
+];
+
+/// Databases with a user, a session, a pepper and a signing key in them, as versions 3, 2 and 1 left them.
+async fn databases_of_all_versions_go_on_with_what_is_in_them(backend: Backend) {
     let scene = Scene::new(backend).await;
-    let server = Program::start(scene.serve());
-    let pair = login(&server).await;
+    let serve = || {
+        let mut command = scene.serve();
+        command.args(["--access-ttl", "15m"]);
+        command
+    };
+    let server = Program::start(serve());
+    let mut pair = login(&server).await;
     server.stop();
-    scene
-        .place
-        .execute(
-            &scene.database,
-            "ALTER TABLE peppers DROP COLUMN throttle_key; DELETE FROM _sqlx_migrations WHERE version = 4",
-        )
-        .await;
-    let server = Program::start(scene.serve());
-    let (status, pair) = post(&server, "/refresh", &pair).await;
-    assert_eq!(status, 200);
-    server.stop();
+    for steps in 1..=BEFORE.len() {
+        for without in &BEFORE[..steps] {
+            scene.place.execute(&scene.database, without).await;
+        }
+        let key = scene.run(&["keys", "list"]);
+        assert!(key.contains("signing since 20") && key.lines().count() == 1, "{key}");
+        let server = Program::start(serve());
+        assert_eq!(protected(&server, pair["accessToken"].as_str().unwrap()).await, 200, "{steps}");
+        let status;
+        (status, pair) = post(&server, "/refresh", &pair).await;
+        assert_eq!(status, 200, "{steps}");
+        // A key that was there before counts as one that signed for as long as the default says.
+        assert!(scene.run(&["keys", "rotate"]).contains("Announced the signing key"));
+        scene.run(&["keys", "rotate", "--now"]);
+        let access = pair["accessToken"].as_str().unwrap();
+        eventually("the replacement", async || protected(&server, access).await == 403).await;
+        assert_eq!(post(&server, "/login", &json!({ "username": "admin", "password": "wrong" })).await.0, 401);
+        (_, pair) = post(&server, "/refresh", &pair).await;
+        assert_eq!(protected(&server, pair["accessToken"].as_str().unwrap()).await, 200, "{steps}");
+        server.stop();
+    }
     scene.run(&["pepper", "rotate"]);
-    let server = Program::start(scene.serve());
+    let server = Program::start(serve());
     assert_eq!(post(&server, "/refresh", &pair).await.0, 200);
 }
