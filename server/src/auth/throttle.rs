@@ -22,7 +22,7 @@ impl Auth {
     /// no turn to hash from anybody.
     pub(super) async fn attempt(&self, name: &str, from: IpAddr) -> Result<Attempt, LoginError> {
         let network = ClientNetwork::of(from);
-        let attempt = Attempt { network, subjects: self.throttle.subjects(name, network), counted: Vec::new() };
+        let attempt = Attempt { network, subjects: self.throttle.subjects(name, from), counted: Vec::new() };
         let buckets = self.attempts.buckets(&attempt.subjects).await.map_err(InternalError::from)?;
         match wait(&buckets) {
             Some(wait) => Err(attempt.throttled(wait)),

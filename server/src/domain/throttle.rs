@@ -4,7 +4,8 @@
 //!   failures that nobody is asked to wait for, then one at each step of the pace, and after a while all is forgotten. No
 //!   wait is longer than one step: nobody can lock out anybody for good.
 //! - An attempt counts for its account and for its network. From an address that has logged in to the account before, it
-//!   counts for that pair alone: whatever strangers do, the owner gets a try from there.
+//!   counts for that pair alone: whatever is done elsewhere, the owner gets a try from there. Who shares the address (behind
+//!   one proxy or NAT) shares that bucket too.
 //! - An attempt is counted before its password is hashed, and taken back when it was right: many at once are no way around
 //!   the limit, and logins that are right are never slowed.
 //! - A name that nobody has is an account like any other.
@@ -162,7 +163,7 @@ pub struct Subjects {
     pub account: Subject,
     /// The network, unless it is this machine.
     pub network: Option<Subject>,
-    /// The pair of both.
+    /// The pair of account and address: of IPv6 the 64-bit prefix.
     pub known_address: Subject,
 }
 
@@ -198,17 +199,19 @@ impl ThrottleKey {
         Self(hmac::Key::new(hmac::HMAC_SHA256, key))
     }
 
-    /// Returns what a login with this name, from this network, is counted for. The name is any text that was typed.
-    pub fn subjects(&self, name: &str, network: ClientNetwork) -> Subjects {
-        let address = match network.0 {
-            IpAddr::V4(address) => address.to_ipv6_mapped(),
-            IpAddr::V6(address) => address,
+    /// Returns what a login with this name, from this address, is counted for. The name is any text that was typed.
+    pub fn subjects(&self, name: &str, from: IpAddr) -> Subjects {
+        let network = ClientNetwork::of(from);
+        // Of IPv4 the address itself: neighbours in a network are strangers.
+        let address = match from.to_canonical() {
+            address @ IpAddr::V4(_) => address,
+            IpAddr::V6(_) => network.0,
         };
-        let (name, address) = (name.as_bytes(), address.octets());
+        let name = name.as_bytes();
         Subjects {
             account: self.subject(b"account", &[], name),
-            network: network.is_counted().then(|| self.subject(b"network", &address, &[])),
-            known_address: self.subject(b"known address", &address, name),
+            network: network.is_counted().then(|| self.subject(b"network", &octets(network.0), &[])),
+            known_address: self.subject(b"known address", &octets(address), name),
         }
     }
 
@@ -219,6 +222,14 @@ impl ThrottleKey {
         let mut bytes = [0; Subject::BYTES];
         bytes.copy_from_slice(&tag.as_ref()[..Subject::BYTES]);
         Subject(bytes)
+    }
+}
+
+/// Returns an address at the length that all have.
+fn octets(address: IpAddr) -> [u8; 16] {
+    match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
+        IpAddr::V6(address) => address.octets(),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use authcli_server::domain::{Bucket, ClientNetwork, Counted, Subjects, ThrottleKey};
+use authcli_server::domain::{Bucket, Counted, Subjects, ThrottleKey};
 use authcli_server::ports::Store;
 use futures_util::future::join_all;
 
@@ -23,7 +23,7 @@ const HOME: &str = "127.0.0.1";
 const LIFE: Duration = Duration::from_hours(1);
 
 fn subjects(name: &str, address: &str) -> Subjects {
-    ThrottleKey::new(&[1; 32]).subjects(name, ClientNetwork::of(address.parse().unwrap()))
+    ThrottleKey::new(&[1; 32]).subjects(name, address.parse().unwrap())
 }
 
 async fn reserves(store: &Arc<dyn Store>, subjects: &Subjects) -> bool {

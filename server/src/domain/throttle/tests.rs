@@ -122,8 +122,28 @@ proptest! {
     }
 }
 
+fn address(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
 fn network(text: &str) -> ClientNetwork {
-    ClientNetwork::of(text.parse().unwrap())
+    ClientNetwork::of(address(text))
+}
+
+/// A neighbour's failures are not counted where only the owner's are.
+#[test]
+fn a_known_address_is_a_whole_one() {
+    let key = ThrottleKey::new(&[1; 32]);
+    let pair = |from: &str| key.subjects("a", address(from)).known_address;
+    assert_ne!(pair("203.0.113.7"), pair("203.0.113.8"));
+    assert_eq!(pair("203.0.113.7"), pair("::ffff:203.0.113.7"));
+    assert_eq!(
+        pair("2001:db8:1:2::3"),
+        pair("2001:db8:1:2:ffff::"),
+        "one line of IPv6 changes its address all the time"
+    );
+    assert_ne!(pair("2001:db8:1:2::3"), pair("2001:db8:1:3::3"));
+    assert_ne!(pair("127.0.0.1"), pair("127.0.0.2"));
 }
 
 #[test]
@@ -142,9 +162,9 @@ fn neighbours_are_one_network() {
 fn this_machine_is_not_counted_as_a_network() {
     let key = ThrottleKey::new(&[1; 32]);
     for loopback in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"] {
-        assert!(key.subjects("a", network(loopback)).network.is_none(), "{loopback}");
+        assert!(key.subjects("a", address(loopback)).network.is_none(), "{loopback}");
     }
-    assert!(key.subjects("a", network("10.0.0.1")).network.is_some());
+    assert!(key.subjects("a", address("10.0.0.1")).network.is_some());
 }
 
 #[test]
@@ -152,11 +172,11 @@ fn no_two_things_are_counted_under_one_name() {
     let key = ThrottleKey::new(&[1; 32]);
     let mut seen = Vec::new();
     for name in ["", "a", "b", "network", "\0"] {
-        for address in ["10.0.0.1", "10.0.1.1", "::1"] {
-            let subjects = key.subjects(name, network(address));
+        for from in ["10.0.0.1", "10.0.1.1", "::1"] {
+            let subjects = key.subjects(name, address(from));
             seen.extend([(Some(subjects.account), format!("account {name:?}"))]);
-            seen.extend([(Some(subjects.known_address), format!("pair {name:?} {address}"))]);
-            seen.extend([(subjects.network, format!("network {address}"))]);
+            seen.extend([(Some(subjects.known_address), format!("pair {name:?} {from}"))]);
+            seen.extend([(subjects.network, format!("network {from}"))]);
             assert_eq!(subjects.counted(subjects.account.as_bytes()), Some(Counted::Account));
             assert_eq!(subjects.counted(subjects.known_address.as_bytes()), Some(Counted::KnownAddress));
             assert_eq!(subjects.counted(&[0; 16]), None);
@@ -167,6 +187,6 @@ fn no_two_things_are_counted_under_one_name() {
             assert_eq!(one.is_some() && one == other, what == that && one.is_some(), "{what}, {that}");
         }
     }
-    let other = ThrottleKey::new(&[2; 32]).subjects("a", network("10.0.0.1"));
-    assert_ne!(other.account, key.subjects("a", network("10.0.0.1")).account, "without the key nobody finds it");
+    let other = ThrottleKey::new(&[2; 32]).subjects("a", address("10.0.0.1"));
+    assert_ne!(other.account, key.subjects("a", address("10.0.0.1")).account, "without the key nobody finds it");
 }
