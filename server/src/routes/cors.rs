@@ -43,12 +43,15 @@ impl AllowedOrigins {
             }
             let invalid = || InvalidOrigin(origin.to_owned());
             let plain = origin.strip_suffix('/').unwrap_or(origin).to_ascii_lowercase();
+            // Browsers leave the usual port away, so one that is given would never match.
+            let usual = if plain.starts_with("https:") { ":443" } else { ":80" };
+            let plain = plain.strip_suffix(usual).unwrap_or(&plain);
             let host = plain.strip_prefix("http://").or_else(|| plain.strip_prefix("https://")).ok_or_else(invalid)?;
             let is_host = |byte: u8| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte);
             if host.is_empty() || !host.bytes().all(is_host) {
                 return Err(invalid());
             }
-            list.push(plain);
+            list.push(plain.to_owned());
         }
         Ok(Self::List(list))
     }
@@ -119,8 +122,23 @@ mod tests {
     }
 
     #[test]
+    fn the_usual_port_is_that_of_an_origin_without_one() {
+        let listed = |origin: &str, sent: &'static str| {
+            AllowedOrigins::parse(&[origin]).unwrap().header_for(Some(&HeaderValue::from_static(sent))).is_some()
+        };
+        assert!(listed("https://app.example.com:443", "https://app.example.com"));
+        assert!(listed("http://app.example.com:80/", "http://app.example.com"));
+        assert!(listed("http://[::1]:80", "http://[::1]"));
+        for origin in ["https://a.test:80", "http://a.test:443", "https://a.test:8443", "http://a.test:8080"] {
+            assert!(AllowedOrigins::parse(&[origin]).unwrap().header_for(Some(&origin.parse().unwrap())).is_some());
+        }
+    }
+
+    #[test]
     fn what_is_no_origin_is_refused() {
-        for text in ["app.example.com", "https://", "https://a/b", "https://a b", "ftp://a", ""] {
+        for text in
+            ["app.example.com", "https://", "https://a/b", "https://a b", "https://:443", "http://:80/", "ftp://a", ""]
+        {
             assert!(AllowedOrigins::parse(&[text]).is_err(), "{text}");
         }
         assert_eq!(AllowedOrigins::parse(&["https://a", "*"]), Ok(AllowedOrigins::Any));
