@@ -49,6 +49,13 @@ impl Benches {
         self.free().len()
     }
 
+    /// Returns what the last hash left in memory.
+    #[cfg(test)]
+    pub(super) fn last_work(&self) -> Vec<u64> {
+        let free = self.free();
+        free.last().into_iter().flatten().flat_map(|block| block.as_ref().iter().copied()).collect()
+    }
+
     fn made(&self, salt: &[u8], output: &[u8]) -> Result<PasswordHash, HashError> {
         Ok(PasswordHash {
             algorithm: Algorithm::Argon2id.ident(),

@@ -39,12 +39,27 @@ async fn a_right_password_is_hashed_anew_where_its_hash_was_made_otherwise() {
 
 #[tokio::test]
 async fn an_unknown_user_is_refused_after_a_real_hash() {
-    let passwords = passwords();
-    assert!(!passwords.verify(password("one"), None).await.unwrap());
-    let hash = passwords.hash(password("one")).await.unwrap().0;
+    let mut passwords = passwords();
+    let hash = passwords.hash(password("one")).await.unwrap();
     let cost = |hash: &str| hash.split('$').take(4).collect::<Vec<_>>().join("$");
-    assert_eq!(cost(&passwords.decoy.0), cost(&hash));
-    assert_eq!(passwords.decoy.0.len(), hash.len());
+    assert_eq!(cost(&passwords.decoy.0), cost(&hash.0));
+    assert_eq!(passwords.decoy.0.len(), hash.0.len());
+
+    // The bench shows what was computed on it last: the very blocks of a hash of this password with the decoy's salt.
+    let stored = async |password_of: &str, stored: Option<&PasswordHash>| {
+        assert!(!passwords.verify(password(password_of), stored.cloned()).await.unwrap());
+        passwords.benches.last_work()
+    };
+    let decoy = passwords.decoy.clone();
+    let of_a_user = stored("one", Some(&decoy)).await;
+    let of_another = stored("two", Some(&decoy)).await;
+    assert_ne!(of_a_user, of_another);
+    assert_eq!(stored("one", None).await, of_a_user);
+    assert_eq!(stored("two", None).await, of_another);
+
+    // Whatever it hashes to: nobody logs in without a user.
+    passwords.decoy = hash;
+    assert!(!passwords.verify(password("one"), None).await.unwrap());
 }
 
 #[tokio::test]

@@ -220,7 +220,7 @@ async fn e9_heads_that_never_end_hold_up_nobody_and_are_cut_off() {
     const SLOW: usize = 100;
     let app = spawn_app().await;
     let begun = Instant::now();
-    let connections: Vec<TcpStream> = (0..SLOW)
+    let mut connections: Vec<TcpStream> = (0..SLOW)
         .map(|_| {
             let mut connection = TcpStream::connect(app.address).unwrap();
             connection.write_all(b"POST /login HTTP/1.1\r\nHost: a\r\nX-Slow: ").unwrap();
@@ -231,8 +231,17 @@ async fn e9_heads_that_never_end_hold_up_nobody_and_are_cut_off() {
         assert_eq!(app.request(Method::GET, "/healthz").send().await.unwrap().status(), 200);
     }
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    // Every other one goes on writing, a letter at a time, for longer than a head may take.
     let ends = tokio::task::spawn_blocking(move || {
-        for mut connection in connections {
+        let mut cut_off = 0;
+        while cut_off < SLOW / 2 && begun.elapsed() < Duration::from_secs(30) {
+            std::thread::sleep(Duration::from_millis(250));
+            // A write fails once the other side has answered the one before with a reset.
+            cut_off =
+                connections.iter_mut().step_by(2).map(|slow| slow.write_all(b"a").is_err()).filter(|cut| *cut).count();
+        }
+        assert_eq!(cut_off, SLOW / 2, "letters put off the end");
+        for connection in connections.iter_mut().skip(1).step_by(2) {
             connection.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
             let mut answer = Vec::new();
             connection.read_to_end(&mut answer).unwrap();
