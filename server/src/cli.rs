@@ -112,6 +112,10 @@ pub enum UserCommand {
     Remove(UserArgs),
     /// Set a user's password and end its sessions
     Password(UserPasswordArgs),
+    /// Disable a user and end its sessions; its name and password stay
+    Disable(UserArgs),
+    /// Let a disabled user log in again
+    Enable(UserArgs),
 }
 
 /// What to do with keys

@@ -18,6 +18,9 @@ pub enum DemoError {
     /// The database is in real use.
     #[error("`--demo` refuses a database that already has other users")]
     OtherUsers,
+    /// A server was started on it that was no demonstration.
+    #[error("`--demo` refuses a database that other servers use")]
+    OtherServers,
     /// The database was used for a demonstration, and now others could log in.
     #[error("the user `{0}` has the password of the demonstration, which everybody knows")]
     KnownPassword(&'static str),
@@ -37,7 +40,9 @@ impl DemoError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::NotLoopback(_) => Some("listen on 127.0.0.1, or leave `--demo` away".to_owned()),
-            Self::OtherUsers => Some("leave `--database` away for a throw-away one, or leave `--demo` away".to_owned()),
+            Self::OtherUsers | Self::OtherServers => {
+                Some("leave `--database` away for a throw-away one, or leave `--demo` away".to_owned())
+            }
             Self::KnownPassword(name) => Some(format!(
                 "set another with `authcli-server user password {name} --password-stdin`, or remove the user"
             )),
@@ -55,11 +60,17 @@ pub fn check_addresses(addresses: &[SocketAddr]) -> Result<(), DemoError> {
 }
 
 /// Makes sure that the users of the demonstration are there, and nobody else.
+///
+/// They are also what tells a demonstration's database from others: a server has been started on whatever has a pepper,
+/// and if these users are not there, they must not be added behind its back.
 pub async fn add_users(store: &dyn Store, passwords: &Passwords) -> Result<(), DemoError> {
     let present = store.users().await?;
     let expected = |id: UserId, name: &str| USERS.iter().any(|user| (user.0, user.1) == (id.0, name));
     if present.iter().any(|user| !user.enabled || !expected(user.id, &user.name)) {
         return Err(DemoError::OtherUsers);
+    }
+    if present.len() < USERS.len() && !store.known_peppers().await?.is_empty() {
+        return Err(DemoError::OtherServers);
     }
     for (id, name, password) in USERS {
         let name = Username::parse(name)?;

@@ -4,11 +4,15 @@ use std::env;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use authcli_server::cli::Cli;
 use authcli_server::commands::{self, CommandError};
 use authcli_server::telemetry;
+
+/// How long what still runs in threads is waited for once a command is done.
+const AT_THE_END: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     match run(Cli::read()) {
@@ -27,8 +31,10 @@ fn run(cli: Cli) -> anyhow::Result<()> {
     let _flush = telemetry::init(filter.as_deref()).map_err(CommandError::from)?;
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("could not start the runtime")?;
-    runtime.block_on(commands::run(cli.command))?;
-    Ok(())
+    let done = runtime.block_on(commands::run(cli.command));
+    // A name that is still looked up must not hold up the end.
+    runtime.shutdown_timeout(AT_THE_END);
+    Ok(done?)
 }
 
 /// Writes the error, its causes and what can be done about it; that nobody reads it is no failure.

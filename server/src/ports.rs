@@ -243,6 +243,12 @@ pub trait UserStore: Send + Sync {
 
     /// Sets a user's password, bumps its epoch and revokes its sessions; answers whether there is such a user.
     async fn set_password(&self, name: &Username, password_hash: &PasswordHash) -> Result<bool, StoreError>;
+
+    /// Disables a user, bumps its epoch and revokes its sessions; answers whether there is such a user.
+    async fn disable_user(&self, name: &Username) -> Result<bool, StoreError>;
+
+    /// Lets a user log in again; its sessions stay ended. Answers whether there is such a user.
+    async fn enable_user(&self, name: &Username) -> Result<bool, StoreError>;
 }
 
 /// The number under which a database knows a pepper: the later it came, the higher.

@@ -21,6 +21,8 @@ pub async fn run(command: Command) -> Result<(), CommandError> {
         Command::User(UserCommand::List(args)) => user::list(args).await,
         Command::User(UserCommand::Remove(args)) => user::remove(args).await,
         Command::User(UserCommand::Password(args)) => user::password(args).await,
+        Command::User(UserCommand::Disable(args)) => user::disable(args).await,
+        Command::User(UserCommand::Enable(args)) => user::enable(args).await,
         Command::Keys(KeysCommand::List(args)) => keys::list(args).await,
         Command::Keys(KeysCommand::Rotate(args)) => keys::rotate(args).await,
         Command::Pepper(PepperCommand::List(args)) => pepper::list(args).await,

@@ -22,7 +22,11 @@ pub(super) async fn serve(args: ServeArgs) -> Result<(), CommandError> {
     // First of all: a signal during the start must not leave a throw-away database behind.
     let mut signals = Signals::listen().map_err(CommandError::io("could not wait for signals"))?;
     let (config, throw_away) = resolve(&args)?;
-    let application = Application::build(config).await?;
+    let application = tokio::select! {
+        built = Application::build(config) => built?,
+        // There is nothing under way that could be finished.
+        () = signals.next() => return Ok(()),
+    };
     if !application.has_users() {
         tell("There are no users yet; `authcli-server user add NAME --password-stdin` adds one.");
     }

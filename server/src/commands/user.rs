@@ -70,6 +70,32 @@ pub(super) async fn password(args: UserPasswordArgs) -> Result<(), CommandError>
     Ok(())
 }
 
+/// Disables a user and ends its sessions.
+pub(super) async fn disable(args: UserArgs) -> Result<(), CommandError> {
+    let name = Username::parse(&args.name)?;
+    let store = open_database(&args.database, Missing::Refuse).await?;
+    let disabled = store.disable_user(&name).await;
+    store.close().await;
+    if !disabled? {
+        return Err(CommandError::NoSuchUser(name.to_string()));
+    }
+    tell(&format!("Disabled the user `{name}` and ended its sessions"));
+    Ok(())
+}
+
+/// Lets a user log in again.
+pub(super) async fn enable(args: UserArgs) -> Result<(), CommandError> {
+    let name = Username::parse(&args.name)?;
+    let store = open_database(&args.database, Missing::Refuse).await?;
+    let enabled = store.enable_user(&name).await;
+    store.close().await;
+    if !enabled? {
+        return Err(CommandError::NoSuchUser(name.to_string()));
+    }
+    tell(&format!("Enabled the user `{name}`; it can log in again"));
+    Ok(())
+}
+
 /// The flag is required, but the environment may have set it to no.
 fn check_source(args: &UserPasswordArgs) -> Result<(), CommandError> {
     if args.password_stdin { Ok(()) } else { Err(CommandError::NoPasswordSource) }

@@ -11,7 +11,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::helpers::{Backend, on_both_stores};
-use crate::program::{Place, Program, names, refused};
+use crate::program::{Place, Program, finish, names, refused};
 
 on_both_stores!(
     users_are_managed_beside_a_running_server,
@@ -126,6 +126,14 @@ async fn users_are_managed_beside_a_running_server(backend: Backend) {
     assert_eq!(login(&server.url, "anna", "secret one").await.0, 401);
     assert_eq!(login(&server.url, "anna", "secret three").await.0, 200);
 
+    let (_, bert) = login(&server.url, "bert", "secret two").await;
+    assert_eq!(user(&["disable", "bert"], "").0, Some(0));
+    assert!(user(&["list"], "").1.lines().any(|line| line.contains("bert") && line.ends_with("  disabled")));
+    assert_eq!(post(&server.url, "/refresh", &bert).await.0, 403);
+    assert_eq!(login(&server.url, "bert", "secret two").await.0, 401);
+    assert_eq!(user(&["enable", "bert"], "").0, Some(0));
+    assert_eq!(post(&server.url, "/refresh", &bert).await.0, 403);
+    assert_eq!((user(&["disable", "nobody"], "").0, user(&["enable", "nobody"], "").0), (Some(1), Some(1)));
     let (_, bert) = login(&server.url, "bert", "secret two").await;
     assert_eq!(user(&["remove", "bert"], "").0, Some(0));
     assert_eq!(user(&["remove", "bert"], "").0, Some(1));
@@ -484,6 +492,43 @@ fn a_second_signal_ends_it_at_once() {
     assert!(ended.stderr.contains("second signal"), "{}", ended.stderr);
     assert!(started.elapsed() < Duration::from_secs(8), "{:?}", started.elapsed());
     assert_eq!(names(&place.path("tmp")), [""; 0]);
+}
+
+/// A database that takes the connection and then says nothing keeps it starting.
+#[test]
+fn a_signal_ends_a_server_that_is_still_starting() {
+    let place = Place::new();
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let database = format!("postgres://anna@{}/a?sslmode=disable", silent.local_addr().unwrap());
+    for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
+        let child = place.command(&[&ANY_PORT[..], &["--database", &database]].concat()).spawn().unwrap();
+        let _connection = silent.accept().unwrap();
+        rustix::process::kill_process(rustix::process::Pid::from_child(&child), signal).unwrap();
+        let output = finish(child);
+        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!((output.stdout, output.stderr), (Vec::new(), Vec::new()));
+    }
+}
+
+/// Its users would be added behind the back of a server that others can reach.
+#[test]
+fn a_demonstration_refuses_a_database_that_a_server_was_started_on() {
+    let place = Place::new();
+    let database = place.database("a.db");
+    let server = Program::start(place.command(&["serve", "--listen", "127.0.0.1:0", "--database", &database]));
+    let demo = ["serve", "--demo", "--listen", "127.0.0.1:0", "--database", &database];
+    let stderr = refused(&place.run(&demo), 1);
+    assert!(stderr.contains("refuses a database that other servers use") && stderr.contains("\nhint: "), "{stderr}");
+    let list = place.run(&["user", "list", "--database", &database]);
+    assert_eq!((list.status.code(), list.stdout), (Some(0), Vec::new()));
+    server.stop();
+    refused(&place.run(&demo), 1);
+
+    // One of a demonstration's own may be used for another.
+    let demo = ["serve", "--demo", "--listen", "127.0.0.1:0", "--database", &place.database("b.db")];
+    for _ in 0..2 {
+        assert_eq!(Program::start(place.command(&demo)).stop().code, Some(0));
+    }
 }
 
 #[test]

@@ -85,7 +85,8 @@ impl Place {
     }
 }
 
-fn finish(mut child: Child) -> Output {
+/// Waits for the end of a program, and returns what it wrote.
+pub(crate) fn finish(mut child: Child) -> Output {
     let stderr = read_in_background(child.stderr.take().unwrap());
     let stdout = read_in_background(child.stdout.take().unwrap());
     let status = wait(&mut child);

@@ -12,6 +12,7 @@ use crate::helpers::{Backend, CHEAP, TestApp, on_both_stores, spawn_app_on};
 on_both_stores!(
     r11_a_changed_password_ends_all_sessions_at_once,
     r11_a_disabled_user_is_refused_everywhere,
+    r11_to_disable_a_user_ends_its_sessions_for_good,
     r11_a_removed_user_takes_its_sessions_along_and_its_number_is_not_given_again,
     a_login_that_verified_the_old_password_opens_no_session,
     a_right_login_renews_a_hash_of_other_parameters_and_ends_no_session,
@@ -51,6 +52,41 @@ async fn r11_a_disabled_user_is_refused_everywhere(backend: Backend) {
     let body = json!({ "username": "admin", "password": "123456" });
     assert_eq!(app.post("/login", &body).await.status(), 401);
     assert_eq!(app.db_session::<i64>("generation").await, 0);
+}
+
+async fn r11_to_disable_a_user_ends_its_sessions_for_good(backend: Backend) {
+    let app = spawn_app_on(backend, |_| {}).await;
+    let store = app.store().await;
+    let verified = store.login(&admin()).await.unwrap().unwrap();
+    let before = app.login().await;
+    let nobody = Username::parse("nobody").unwrap();
+    assert!(!store.disable_user(&nobody).await.unwrap() && !store.enable_user(&nobody).await.unwrap());
+    assert!(store.disable_user(&admin()).await.unwrap());
+    assert_eq!(app.refresh_status(&before.refresh, None).await, 403);
+    assert_eq!(app.protected_status(&before.access).await, 403);
+    assert_eq!(login_status(&app, "admin", "123456").await, 401);
+    assert_eq!(login_status(&app, "user2", "password2").await, 200, "another user is not concerned");
+    let since = "SELECT disabled_at FROM users WHERE name = 'admin'";
+    let first = app.db_value::<i64>(since).await;
+    assert!(store.disable_user(&admin()).await.unwrap());
+    assert_eq!(app.db_value::<i64>(since).await, first, "it is since then");
+
+    assert!(store.enable_user(&admin()).await.unwrap());
+    assert_eq!(app.refresh_status(&before.refresh, None).await, 403);
+    assert_eq!(app.protected_status(&before.access).await, 403);
+    let reason = "SELECT revoked_reason FROM sessions WHERE user_id = 1";
+    assert_eq!(app.db_value::<String>(reason).await, "user disabled");
+    // A login that had verified the password before is of another epoch.
+    let late = NewSession {
+        id: SessionId([1; 16]),
+        user_id: verified.user_id,
+        epoch: verified.epoch,
+        salt: [0; 32],
+        pepper_id: PepperId(1),
+        lifetimes: app.config.lifetimes,
+    };
+    assert!(store.open_session(late).await.unwrap().is_none());
+    assert_eq!(login_status(&app, "admin", "123456").await, 200);
 }
 
 async fn r11_a_removed_user_takes_its_sessions_along_and_its_number_is_not_given_again(backend: Backend) {

@@ -2,8 +2,9 @@
 //! is told that the database was away, and can look.
 
 use async_trait::async_trait;
-use sqlx::Row as _;
-use sqlx::postgres::PgRow;
+use sqlx::postgres::{PgArguments, PgRow};
+use sqlx::query::QueryScalar;
+use sqlx::{Postgres, Row as _};
 
 use super::errors::store_error;
 use super::{PostgresStore, now};
@@ -28,10 +29,18 @@ const SKIP_NUMBERS: &str = "SELECT setval(pg_get_serial_sequence('users', 'id'),
 
 const SET_PASSWORD: &str = "UPDATE users SET password_hash = $2, epoch = epoch + 1 WHERE name = $1 RETURNING id";
 
+const DISABLE: &str = concat!(
+    "UPDATE users SET disabled_at = COALESCE(disabled_at, ",
+    now!(),
+    "), epoch = epoch + 1 WHERE name = $1 RETURNING id"
+);
+
+const ENABLE: &str = "UPDATE users SET disabled_at = NULL WHERE name = $1 RETURNING id";
+
 const REVOKE_ALL: &str = concat!(
     "UPDATE sessions SET revoked_at = ",
     now!(),
-    ", revoked_reason = 'password changed' WHERE user_id = $1 AND revoked_at IS NULL"
+    ", revoked_reason = $2 WHERE user_id = $1 AND revoked_at IS NULL"
 );
 
 #[async_trait]
@@ -69,19 +78,35 @@ impl UserStore for PostgresStore {
         Ok(!self.run_once(remove).await.map_err(store_error)?.is_empty())
     }
 
-    /// Two statements: the second one sees the sessions that were opened until the first had locked the user's row.
     async fn set_password(&self, name: &Username, password_hash: &PasswordHash) -> Result<bool, StoreError> {
+        let set = sqlx::query_scalar(SET_PASSWORD).bind(name.as_str()).bind(&password_hash.0);
+        self.end_epoch(set, "password changed").await
+    }
+
+    async fn disable_user(&self, name: &Username) -> Result<bool, StoreError> {
+        self.end_epoch(sqlx::query_scalar(DISABLE).bind(name.as_str()), "user disabled").await
+    }
+
+    async fn enable_user(&self, name: &Username) -> Result<bool, StoreError> {
+        let enable = sqlx::query(ENABLE).bind(name.as_str());
+        Ok(!self.run_once(enable).await.map_err(store_error)?.is_empty())
+    }
+}
+
+impl PostgresStore {
+    /// Runs a statement that bumps a user's epoch, and revokes the sessions of that user; answers whether there is one.
+    ///
+    /// Two statements: the second one sees the sessions that were opened until the first had locked the user's row.
+    async fn end_epoch(
+        &self,
+        change: QueryScalar<'_, Postgres, i64, PgArguments>,
+        reason: &'static str,
+    ) -> Result<bool, StoreError> {
         let mut transaction = self.pool.begin().await.map_err(store_error)?;
-        let id = sqlx::query_scalar::<_, i64>(SET_PASSWORD)
-            .bind(name.as_str())
-            .bind(&password_hash.0)
-            .fetch_optional(&mut *transaction)
-            .await
-            .map_err(store_error)?;
-        let Some(id) = id else {
+        let Some(id) = change.fetch_optional(&mut *transaction).await.map_err(store_error)? else {
             return Ok(false);
         };
-        sqlx::query(REVOKE_ALL).bind(id).execute(&mut *transaction).await.map_err(store_error)?;
+        sqlx::query(REVOKE_ALL).bind(id).bind(reason).execute(&mut *transaction).await.map_err(store_error)?;
         transaction.commit().await.map_err(store_error)?;
         Ok(true)
     }

@@ -1,6 +1,9 @@
 //! Users in SQLite.
 
 use async_trait::async_trait;
+use sqlx::Sqlite;
+use sqlx::query::QueryScalar;
+use sqlx::sqlite::SqliteArguments;
 
 use super::{SqliteStore, now, store_error};
 use crate::domain::{UnixMillis, UserId, Username};
@@ -18,10 +21,18 @@ const ADD: &str = concat!(
 
 const SET_PASSWORD: &str = "UPDATE users SET password_hash = ?2, epoch = epoch + 1 WHERE name = ?1 RETURNING id";
 
+const DISABLE: &str = concat!(
+    "UPDATE users SET disabled_at = COALESCE(disabled_at, ",
+    now!(),
+    "), epoch = epoch + 1 WHERE name = ?1 RETURNING id"
+);
+
+const ENABLE: &str = "UPDATE users SET disabled_at = NULL WHERE name = ?1";
+
 const REVOKE_ALL: &str = concat!(
     "UPDATE sessions SET revoked_at = ",
     now!(),
-    ", revoked_reason = 'password changed' WHERE user_id = ?1 AND revoked_at IS NULL"
+    ", revoked_reason = ?2 WHERE user_id = ?1 AND revoked_at IS NULL"
 );
 
 #[async_trait]
@@ -66,17 +77,32 @@ impl UserStore for SqliteStore {
     }
 
     async fn set_password(&self, name: &Username, password_hash: &PasswordHash) -> Result<bool, StoreError> {
+        let set = sqlx::query_scalar(SET_PASSWORD).bind(name.as_str()).bind(&password_hash.0);
+        self.end_epoch(set, "password changed").await
+    }
+
+    async fn disable_user(&self, name: &Username) -> Result<bool, StoreError> {
+        self.end_epoch(sqlx::query_scalar(DISABLE).bind(name.as_str()), "user disabled").await
+    }
+
+    async fn enable_user(&self, name: &Username) -> Result<bool, StoreError> {
+        let done = sqlx::query(ENABLE).bind(name.as_str()).execute(&self.writer).await.map_err(store_error)?;
+        Ok(done.rows_affected() == 1)
+    }
+}
+
+impl SqliteStore {
+    /// Runs a statement that bumps a user's epoch, and revokes the sessions of that user; answers whether there is one.
+    async fn end_epoch(
+        &self,
+        change: QueryScalar<'_, Sqlite, i64, SqliteArguments>,
+        reason: &'static str,
+    ) -> Result<bool, StoreError> {
         let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(store_error)?;
-        let id = sqlx::query_scalar::<_, i64>(SET_PASSWORD)
-            .bind(name.as_str())
-            .bind(&password_hash.0)
-            .fetch_optional(&mut *transaction)
-            .await
-            .map_err(store_error)?;
-        let Some(id) = id else {
+        let Some(id) = change.fetch_optional(&mut *transaction).await.map_err(store_error)? else {
             return Ok(false);
         };
-        sqlx::query(REVOKE_ALL).bind(id).execute(&mut *transaction).await.map_err(store_error)?;
+        sqlx::query(REVOKE_ALL).bind(id).bind(reason).execute(&mut *transaction).await.map_err(store_error)?;
         transaction.commit().await.map_err(store_error)?;
         Ok(true)
     }
