@@ -2,17 +2,21 @@
 //!
 //! A section is a job, in a home of its own. Its `sh` blocks are run by bash in their order, and must succeed; a `text` block
 //! below one is what it prints, where `…` stands for anything, also for whole lines. A `crontab` block is run as cron would
-//! run it. A section that shows no login begins logged in. `https://api.example.com` is a real server; `ssh` runs its command
-//! here, in an environment of its own.
+//! run it. A section that shows no login begins logged in. `https://api.example.com` is a real server, and
+//! `https://id.example.com` answers as a provider does; `ssh` runs its command here, in an environment of its own.
 
 use std::fmt::Write as _;
 use std::fs;
 use std::thread;
+use std::time::Duration;
 
-use crate::support::{Cli, Running, Server};
+use serde_json::json;
+
+use crate::support::{Answer, Cli, Endpoint, Running, Server};
 
 const PAGE: &str = include_str!("../../docs/COOKBOOK.md");
 const SERVER: &str = "https://api.example.com";
+const ISSUER: &str = "https://id.example.com";
 const SSH: &str = "#!/bin/sh\nexec env -i PATH=\"$PATH\" HOME=/nonexistent sh -c \"$2\"\n";
 
 /// A block between fences: its language, its text, and its line in the page.
@@ -47,11 +51,18 @@ fn every_job_of_the_cookbook_does_what_it_says() {
     let failures: Vec<String> = thread::scope(|scope| {
         let jobs: Vec<_> = sections
             .iter()
-            .map(|(title, blocks)| scope.spawn(move || run(server, blocks).map_err(|why| format!("## {title}\n{why}"))))
+            .map(|(title, blocks)| {
+                scope.spawn(move || run_section(server, blocks).map_err(|why| format!("## {title}\n{why}")))
+            })
             .collect();
         jobs.into_iter().filter_map(|job| job.join().unwrap().err()).collect()
     });
     assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+fn run_section(server: &Server, blocks: &[Block]) -> Result<(), String> {
+    let wants_provider = blocks.iter().any(|block| block.text.contains(ISSUER));
+    if wants_provider { run_with_provider(server, blocks) } else { run(server, blocks) }
 }
 
 /// Runs the blocks of one section.
@@ -77,6 +88,39 @@ fn run(server: &Server, blocks: &[Block]) -> Result<(), String> {
     Ok(())
 }
 
+/// Runs the blocks of one section, with a provider.
+fn run_with_provider(server: &Server, blocks: &[Block]) -> Result<(), String> {
+    let provider = Endpoint::start();
+    let with_address = |block: &Block| Block {
+        language: block.language.clone(),
+        text: block.text.replace(ISSUER, &provider.url),
+        line: block.line,
+    };
+    let blocks: Vec<Block> = blocks.iter().map(with_address).collect();
+    thread::scope(|scope| {
+        let job = scope.spawn(|| run(server, &blocks));
+        while !job.is_finished() {
+            let Some(call) = provider.poll(Duration::from_millis(20)) else { continue };
+            let answer = match call.path.as_str() {
+                "/token"
+                    if call.form()["grant_type"] == "client_credentials" && call.header("authorization").is_some() =>
+                {
+                    json!({"access_token": "access", "token_type": "Bearer", "expires_in": 900})
+                }
+                "/.well-known/openid-configuration" => {
+                    json!({"issuer": provider.url, "token_endpoint": format!("{}/token", provider.url)})
+                }
+                _ => {
+                    call.reply(Answer::error(400, "invalid_request"));
+                    continue;
+                }
+            };
+            call.reply(Answer::json(200, &answer));
+        }
+        job.join().unwrap()
+    })
+}
+
 /// Puts the programs that a job finds on its PATH into the home.
 fn prepare(cli: &Cli) {
     let bin = cli.home().join("bin");
@@ -93,7 +137,11 @@ fn path(cli: &Cli) -> String {
 fn bash(cli: &Cli, server: &Server, text: &str, line: usize) -> Result<String, String> {
     let mut command = cli.command_of("bash");
     command.args(["-euc", &text.replace(SERVER, &server.url)]);
-    command.env("PATH", path(cli)).env("PASSWORD", "123456").env("PASSWORD2", "password2");
+    command
+        .env("PATH", path(cli))
+        .env("PASSWORD", "123456")
+        .env("PASSWORD2", "password2")
+        .env("CLIENT_SECRET", "secret");
     finish(command, server, line)
 }
 

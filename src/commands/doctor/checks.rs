@@ -7,6 +7,7 @@ use authcli::Credential;
 use authcli::clock::SystemClock;
 use authcli::error::TokenError;
 use authcli::gate::Clock as _;
+use authcli::http::ServerUrl;
 use authcli::lock::ProcessLock;
 use authcli::renewal::{ApiShape, JsonApi};
 use authcli::store::StoreKind;
@@ -126,6 +127,30 @@ pub(super) async fn server_and_clock(context: &Context) -> Vec<Finding> {
             vec![failed]
         }
     }
+}
+
+/// Tells whether the session's own server answers, where that is another than the API.
+pub(super) async fn provider(context: &Context) -> Option<Finding> {
+    let endpoint = context.stored().await.ok()?.tokens.refresh_endpoint;
+    let provider = ServerUrl::of_endpoint(&endpoint).ok()?;
+    if context.login_server().is_ok_and(|server| server.origin() == provider.origin()) {
+        return None;
+    }
+    let client = match context.client_for(&provider) {
+        Ok(client) => client,
+        Err(error) => return Some(Finding::failed("provider", &context.printer, &error)),
+    };
+    let api = JsonApi::new(ApiShape::default(), client, Arc::new(SystemClock));
+    let start = Instant::now();
+    Some(match api.reach(&provider).await {
+        Ok(_) => Finding::ok("provider", format!("{} answers in {}", provider.origin_text(), in_ms(start.elapsed()))),
+        Err(fault) => {
+            let mut failed = Finding::failed("provider", &context.printer, &fault.into());
+            let login = context.printer.login_command();
+            failed.hint = Some(format!("until it answers nothing is renewed; if it has moved, run `{login}`"));
+            failed
+        }
+    })
 }
 
 fn clock(theirs: Timestamp, before: Timestamp, elapsed: Duration) -> Finding {

@@ -83,6 +83,7 @@ async fn all(context: &Context) -> Vec<Finding> {
         findings.push(store);
         if answers {
             findings.push(checks::session(context).await);
+            findings.extend(checks::provider(context).await);
         }
         findings.push(checks::lock(context).await);
         findings

@@ -196,3 +196,23 @@ fn a_login_does_not_revoke_the_grant_that_it_took_up_again() {
     assert!(endpoint.poll(Duration::ZERO).is_none());
     assert_eq!(cli.stored()["refresh_token"], "canary-refresh-1");
 }
+
+#[test]
+fn a_doctor_looks_after_the_provider_too() {
+    let (api, provider) = (Endpoint::start(), Endpoint::start());
+    let cli = Cli::new(&api.url);
+    log_in_as_client(&provider, &cli);
+    let checks = |report: &Value| {
+        let checks = report["checks"].as_array().unwrap();
+        let named = |name: &str| checks.iter().find(|check| check["check"] == name).unwrap().clone();
+        (named("provider"), named("server"))
+    };
+    let (found, _) = checks(&cli.run(&["doctor", "--json"]).expect(0).json());
+    assert!(found["what"].as_str().unwrap().starts_with(&format!("{} answers in", provider.url)), "{found}");
+
+    let address = provider.url.clone();
+    drop(provider);
+    let (found, server) = checks(&cli.run(&["doctor", "--json"]).expect(6).json());
+    assert_eq!((&found["verdict"], &server["verdict"]), (&json!("fail"), &json!("ok")), "{found}");
+    assert!(found["what"].as_str().unwrap().contains(&address), "{found}");
+}
