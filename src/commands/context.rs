@@ -306,7 +306,10 @@ impl Context {
         };
         let server = self.allowed(server)?;
         let options = self.options_for(&server)?;
-        let options = set_up.map_or_else(|| options.clone(), |set_up| set_up(options.clone()));
+        let options = match set_up {
+            Some(set_up) => set_up(options),
+            None => options,
+        };
         let client = client_for(&server, &options).context("could not set up the HTTP client")?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let known = set_up.is_none().then_some((&server, &client));

@@ -4,6 +4,8 @@ mod access;
 mod clients;
 mod ends;
 mod failures;
+#[cfg(target_os = "linux")]
+mod memory;
 mod passing;
 mod streams;
 mod unix;
