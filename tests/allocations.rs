@@ -85,6 +85,6 @@ fn logged_in(access_lifetime: Lifetime, work: Work) -> (TempDir, RefreshGate) {
         credential.load().await.expect("it is loaded").expect("it is there")
     });
     let client = client_for(&server, &ClientOptions::default()).expect("a client");
-    let renewal = Arc::new(JsonApi::new(ApiShape::default(), client, Arc::clone(&clock)));
+    let renewal = Arc::new(JsonApi::new(ApiShape::default(), &server, client, Arc::clone(&clock)));
     (directory, RefreshGate::new(tokens, credential.ports(renewal, clock), work))
 }

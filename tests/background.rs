@@ -69,7 +69,7 @@ async fn session_of(cli: &Cli, server: &str) -> Session {
     let server = ServerUrl::parse(server).unwrap();
     let client = client_for(&server, &ClientOptions::default()).unwrap();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let renewal = Arc::new(JsonApi::new(ApiShape::default(), client.clone(), Arc::clone(&clock)));
+    let renewal = Arc::new(JsonApi::new(ApiShape::default(), &server, client.clone(), Arc::clone(&clock)));
     let gate = RefreshGate::new(tokens, credential.ports(renewal, clock), Work::Long);
     Session::new(gate, client, server, Attachment::default())
 }

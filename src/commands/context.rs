@@ -166,10 +166,8 @@ impl Context {
     }
 
     fn profile_server(&self) -> Result<Option<ServerUrl>, ProfileError> {
-        let parse = |own| {
-            ServerUrl::parse(own).map_err(|cause| ProfileError::Address { profile: self.profile_name.clone(), cause })
-        };
-        self.profile().and_then(|profile| profile.server.as_deref()).map(parse).transpose()
+        let own = self.profile().and_then(|profile| profile.server.as_deref());
+        own.map(|own| address_of(&self.profile_name, own)).transpose()
     }
 
     async fn stored_anywhere(&self) -> anyhow::Result<Stored> {
@@ -323,14 +321,23 @@ impl Context {
     /// Returns the JSON API to log in to with a password, and the server that its login is on, where `server` is the API.
     pub(crate) fn json_api(&self, server: &ServerUrl) -> anyhow::Result<(JsonApi, ServerUrl)> {
         let shape = self.shape_of(&self.profile_name);
+        let described = self.profile_server()?.filter(|described| described.origin() != server.origin());
+        if let Some(described) = described.filter(|_| shape.server.is_some() || shape.has_constants()) {
+            // The password, or the constants, would go to a server that they are not for.
+            let (name, described) = (&self.profile_name, described.origin_text());
+            return Err(Usage::with_hint(
+                format!("profile `{name}` describes the API of {described}, not of {}", server.origin_text()),
+                "log in with another profile, `--profile NAME`, or mend this one with `authcli profile set`",
+            )
+            .into());
+        }
         let host = match &shape.server {
-            Some(own) => ServerUrl::parse(own)
-                .map_err(|cause| ProfileError::Address { profile: self.profile_name.clone(), cause })?,
+            Some(own) => address_of(&self.profile_name, own)?,
             None => server.clone(),
         };
         let host = self.allowed(host)?;
         let client = self.client_for(&host)?;
-        Ok((JsonApi::new(shape, client, Arc::new(SystemClock)), host))
+        Ok((JsonApi::new(shape, &host, client, Arc::new(SystemClock)), host))
     }
 
     /// Returns what profile `name` says of its JSON API.
@@ -351,9 +358,16 @@ impl Context {
             Some((server, client)) if server.origin() == host.origin() => client.clone(),
             _ => self.client_for(&host)?,
         };
-        let oauth = self.configuration.profile(name).and_then(|profile| profile.oauth.as_ref());
-        let safe_to_repeat = oauth.is_some_and(|oauth| oauth.safe_to_repeat);
-        Ok(Provider::of(tokens, &self.shape_of(name), safe_to_repeat, client, Arc::new(SystemClock)))
+        let profile = self.configuration.profile(name);
+        let safe_to_repeat =
+            profile.and_then(|profile| profile.oauth.as_ref()).is_some_and(|oauth| oauth.safe_to_repeat);
+        let shape = self.shape_of(name);
+        let named = shape.server.as_deref().or_else(|| profile.and_then(|profile| profile.server.as_deref()));
+        let home = match named {
+            Some(own) => address_of(name, own)?,
+            None => ServerUrl::from_stored(&tokens.server)?,
+        };
+        Ok(Provider::of(tokens, &shape, &home, safe_to_repeat, client, Arc::new(SystemClock)))
     }
 
     /// Revokes the session of `tokens`, which were those of profile `name`. `Ok(false)`: it cannot be revoked.
@@ -417,6 +431,11 @@ fn is_keyring_silent(error: &anyhow::Error) -> bool {
         _ => None,
     });
     matches!(store, Some(StoreError::KeyringSilent(_)))
+}
+
+/// Returns the server whose address is `text` in profile `name`.
+fn address_of(name: &str, text: &str) -> Result<ServerUrl, ProfileError> {
+    ServerUrl::parse(text).map_err(|cause| ProfileError::Address { profile: name.to_owned(), cause })
 }
 
 /// An empty variable counts as none, as in most programs.

@@ -20,6 +20,7 @@ const LONGEST_REASON: usize = 200;
 
 /// A whole answer.
 pub(super) struct Answer {
+    /// Where it came from, without the query, which may hold a key.
     pub(super) url: String,
     pub(super) status: StatusCode,
     pub(super) retry_after: Option<Duration>,
@@ -59,10 +60,15 @@ impl Answer {
 
     /// Returns the fault for an answer that no rule covers.
     pub(super) fn unexpected(&self) -> RenewalFault {
+        self.unexpected_with(|| "no JSON object with an `error` in it".into())
+    }
+
+    /// The same for an answer with `what`, unless its status tells enough.
+    pub(super) fn unexpected_with(&self, what: impl FnOnce() -> String) -> RenewalFault {
         if self.status.is_server_error() || self.status == StatusCode::TOO_MANY_REQUESTS {
             return self.not_here();
         }
-        self.nonsense("no JSON object with an `error` in it")
+        self.nonsense(what())
     }
 
     /// Returns the fault for an answer that tells by its status alone that it is not the endpoint's own.
@@ -84,8 +90,11 @@ impl Answer {
 /// `secrets`, and what is no words, become `otherwise`.
 pub(super) fn words(value: &Value, secrets: &[&str], otherwise: &str) -> Option<String> {
     match value {
-        // What says nothing is no refusal: gateways put such fields beside any answer.
+        // What says nothing is no refusal: gateways put such fields beside any answer, and 0 is the code of a success.
         Value::Null | Value::Bool(false) => None,
+        Value::Number(number) if number.as_f64() == Some(0.0) => None,
+        Value::Array(items) if items.is_empty() => None,
+        Value::Object(fields) if fields.is_empty() => None,
         Value::String(text) if text.trim().is_empty() => None,
         Value::String(text) if !secrets.iter().any(|secret| !secret.is_empty() && text.contains(secret)) => {
             Some(printable(text))
@@ -120,7 +129,7 @@ pub(super) mod tests {
         let said = |value: Value| words(&value, &["", "canary"], "answered 403 Forbidden");
         assert_eq!(said(json!("no\u{1b}[31m\nway")).as_deref(), Some("no[31mway"));
         assert_eq!(said(json!("bad token canary")).as_deref(), Some("answered 403 Forbidden"));
-        for nothing in [json!(null), json!(false), json!(""), json!(" ")] {
+        for nothing in [json!(null), json!(false), json!(""), json!(" "), json!(0), json!({}), json!([])] {
             assert_eq!(said(nothing.clone()), None, "{nothing}");
         }
         for something in [json!(17), json!(true), json!({"code": 17}), json!(["no"])] {

@@ -50,6 +50,11 @@ pub(super) enum Repeat {
     Unsafe,
 }
 
+/// Returns whether an error with `code` is about the moment alone (RFC 6749 section 4.1.2.1, RFC 8628 section 3.5).
+pub(super) fn is_passing(code: &str) -> bool {
+    ["server_error", "temporarily_unavailable", "slow_down"].contains(&code)
+}
+
 /// Returns the refresh token of `tokens`, if it may be redeemed at `now`.
 ///
 /// Some servers issue refresh tokens that are good only near the end of the access token, and end the session of whoever

@@ -113,7 +113,7 @@ pub(super) async fn server_and_clock(context: &Context) -> Vec<Finding> {
         Ok(client) => client,
         Err(error) => return failed(&error),
     };
-    let api = JsonApi::new(ApiShape::default(), client, Arc::new(SystemClock));
+    let api = JsonApi::new(ApiShape::default(), &server, client, Arc::new(SystemClock));
     let (start, before) = (Instant::now(), SystemClock.now());
     match api.reach(&server).await {
         Ok(told) => {

@@ -19,6 +19,23 @@ pub struct ConstantFields(pub(super) BTreeMap<Field, Value>);
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct ConstantHeaders(pub(super) Vec<(HeaderName, HeaderValue)>);
 
+impl ConstantFields {
+    /// Returns the texts among the values, however deep they lie.
+    pub(super) fn texts(&self) -> Vec<&str> {
+        fn collect<'a>(value: &'a Value, texts: &mut Vec<&'a str>) {
+            match value {
+                Value::String(text) => texts.push(text),
+                Value::Array(items) => items.iter().for_each(|item| collect(item, texts)),
+                Value::Object(fields) => fields.values().for_each(|field| collect(field, texts)),
+                Value::Null | Value::Bool(_) | Value::Number(_) => {}
+            }
+        }
+        let mut texts = Vec::new();
+        self.0.values().for_each(|value| collect(value, &mut texts));
+        texts
+    }
+}
+
 impl fmt::Debug for ConstantFields {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_set().entries(self.0.keys()).finish()

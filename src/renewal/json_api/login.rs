@@ -114,8 +114,11 @@ impl JsonApi {
             _ => return Err(LoginError::NoSuchCall { url: answer.url, status }),
         };
         match reading::error(&self.shape, to, &answer, secrets) {
-            Some(said) => Err(LoginError::Refused { origin, status, reason: said.words }),
-            None => Err(LoginError::Fault(silence)),
+            // A code beside a success may be that of the success.
+            Some(said) if !status.is_success() || said.is_text || said.is_an_end => {
+                Err(LoginError::Refused { origin, status, reason: said.words })
+            }
+            _ => Err(LoginError::Fault(silence)),
         }
     }
 }

@@ -7,6 +7,7 @@
 //! - A refresh is sent under the session's attempt key (`Idempotency-Key`), and again without an answer only where that is
 //!   safe.
 //! - Only a clear refusal ends a session.
+//! - Constants of a profile are sent to the server that it names and to no other.
 
 mod constants;
 mod login;
@@ -15,19 +16,21 @@ mod reading;
 mod request;
 mod shape;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use reqwest::header::{HeaderName, HeaderValue};
 use reqwest::{Client, StatusCode};
-use url::Url;
+use tracing::debug;
+use url::{Origin, Url};
 
 pub(crate) use self::constants::constant_header;
 pub use self::constants::{ConstantFields, ConstantHeaders};
 pub use self::login::{LoggedIn, LoginError};
 pub use self::place::{Field, PlaceError, Pointer, Source, Target};
-use self::reading::To;
+use self::reading::{Reading, Said, To};
 use self::request::Call;
 pub use self::request::ShapeError;
 pub use self::shape::{
@@ -37,7 +40,7 @@ use super::Revocation;
 use super::answer::Answer;
 use super::caller::Caller;
 use super::fault::RenewalFault;
-use super::tries::{Repeat, Verdict, redeem, redeemable};
+use super::tries::{Repeat, Verdict, is_passing, redeem, redeemable};
 use crate::gate::{Clock, Renewal, RenewalError, WayOut};
 use crate::http::{AddressError, ServerUrl, secrets_of};
 use crate::token::{IssuedTokens, TokenSet};
@@ -49,12 +52,15 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 pub struct JsonApi {
     caller: Caller,
     shape: Arc<ApiShape>,
+    /// Whom the constants of the shape are for.
+    home: Origin,
 }
 
 impl JsonApi {
-    /// The calls of `shape` that `client` makes.
-    pub fn new(shape: ApiShape, client: Client, clock: Arc<dyn Clock>) -> Self {
-        Self { caller: Caller { client, clock }, shape: Arc::new(shape) }
+    /// The calls of `shape` that `client` makes. The constants of the shape are for `home`: a call with constants that would
+    /// go to another origin is not made, or made without them.
+    pub fn new(shape: ApiShape, home: &ServerUrl, client: Client, clock: Arc<dyn Clock>) -> Self {
+        Self { caller: Caller { client, clock }, shape: Arc::new(shape), home: home.origin() }
     }
 
     /// Returns where the refresh token of a login at `server` may be redeemed.
@@ -74,7 +80,8 @@ impl JsonApi {
         self.caller.reach(server.url()).await
     }
 
-    /// Revokes a session. `Ok(false)`: it cannot be revoked there.
+    /// Revokes a session. `Ok(false)`: it cannot be revoked there. A server that the constants are not for is asked without
+    /// them: it may do as it is told all the same.
     pub async fn revoke(&self, session: Revocation<'_>) -> Result<bool, RenewalFault> {
         let (Some(endpoint), Some(refresh_token)) = (session.endpoint, session.refresh_token) else {
             return Ok(false);
@@ -83,7 +90,9 @@ impl JsonApi {
             return Ok(false);
         }
         let secrets = [refresh_token.expose(), session.access_token.expose()];
-        let call = request::logout(&self.shape, refresh_token, session.access_token);
+        let is_home = endpoint.origin() == self.home;
+        let shape = if is_home { Cow::Borrowed(&*self.shape) } else { Cow::Owned(self.shape.without_constants()) };
+        let call = request::logout(&shape, refresh_token, session.access_token);
         let answer = self.send(call, endpoint, None, &secrets).await?;
         match answer.status {
             status if status.is_success() => Ok(true),
@@ -100,7 +109,9 @@ impl JsonApi {
         attempt_key: Option<&str>,
         secrets: &[&str],
     ) -> Result<Answer, RenewalFault> {
-        let mut request = call?.to(&self.caller.client, url).map_err(|cause| RenewalFault::of_transport(url, cause))?;
+        let call = call?;
+        call.check_home(&self.home, url)?;
+        let mut request = call.to(&self.caller.client, url).map_err(|cause| RenewalFault::of_transport(url, cause))?;
         if let Some(key) = attempt_key.and_then(|key| HeaderValue::try_from(key).ok()) {
             request.headers_mut().insert(IDEMPOTENCY_KEY, key);
         }
@@ -136,50 +147,55 @@ impl Renewal for JsonApi {
 }
 
 /// Only a clear refusal ends a session: a status that the shape names (400, 401 or 403 unless told otherwise) with a JSON
-/// object that holds an error. Everything else that is not tokens leaves it standing, and so does an error that OAuth 2.0
-/// gives to clients rather than to grants.
+/// object that holds an error. Everything else that is not tokens leaves it standing.
 fn judge(shape: &ApiShape, answer: &Answer, secrets: &[&str]) -> Verdict {
-    let asked = answer.retry_after;
-    let status = answer.status;
-    // What is neither tokens nor a refusal was cut off or garbled on the way: the same attempt gets the same tokens.
-    let garbled = if status.is_success() {
-        match reading::tokens(shape, To::Refresh, answer) {
-            Ok(reading) => return Verdict::Tokens(reading.tokens),
-            Err(fault) => Some(fault),
-        }
-    } else {
-        None
-    };
-    if shape.refresh.ended.iter().any(|refusal| refusal.0 == status) {
-        let said = reading::error(shape, To::Refresh, answer, secrets);
-        let ending = &shape.refresh.ended_errors;
-        match (said, garbled) {
-            (Some(said), _) if !ending.is_empty() => {
-                return if said.code.is_some_and(|code| ending.contains(&code)) {
-                    Verdict::Refused(said.words)
-                } else {
-                    Verdict::NotNow(answer.refusal(said.words), asked)
-                };
+    let (status, asked) = (answer.status, answer.retry_after);
+    let may_end = shape.refresh.ended.iter().any(|refusal| refusal.0 == status);
+    let said = reading::error(shape, To::Refresh, answer, secrets).filter(|_| may_end);
+    if status.is_success() {
+        return match (reading::tokens(shape, To::Refresh, answer), said) {
+            (Ok(Reading { tokens, missed }), _) => {
+                for what in missed {
+                    debug!("the answer to the refresh has {what}");
+                }
+                Verdict::Tokens(tokens)
             }
-            (Some(said), _) if blames_the_client(&said.words) => {
-                return Verdict::Misconfigured(answer.refusal(said.words));
-            }
-            (Some(said), _) => return Verdict::Refused(said.words),
-            (None, None) if !shape.refresh.ended_needs_error => {
-                return Verdict::Refused(format!("answered {status}"));
-            }
-            (None, Some(fault)) => return Verdict::Again(fault, asked),
-            (None, None) => return Verdict::NotNow(reading::silent(shape, To::Refresh, answer), asked),
-        }
+            (Err(_), Some(said)) if said.is_an_end => Verdict::Refused(said.words),
+            // Cut off or garbled on the way, or in another shape: the same attempt gets the same tokens, and only that.
+            (Err(fault), _) => Verdict::Again(fault, asked),
+        };
     }
-    match (status, garbled) {
-        (_, Some(fault)) => Verdict::Again(fault, asked),
+    match status {
+        _ if may_end => judge_refusal(shape, answer, said),
         // Who limits calls without saying for how long is not called again.
-        (StatusCode::TOO_MANY_REQUESTS, _) if asked.is_none() => Verdict::NotNow(answer.not_here(), asked),
-        (StatusCode::TOO_MANY_REQUESTS, _) => Verdict::Again(answer.not_here(), asked),
+        StatusCode::TOO_MANY_REQUESTS if asked.is_none() => Verdict::NotNow(answer.not_here(), asked),
+        StatusCode::TOO_MANY_REQUESTS => Verdict::Again(answer.not_here(), asked),
         _ if status.is_server_error() => Verdict::Again(answer.not_here(), asked),
         // A captive portal, a gateway that has lost its server: not the endpoint's own voice.
         _ => Verdict::NotNow(answer.not_here(), asked),
+    }
+}
+
+/// Judges an answer whose status may end the session, and that says `said`. What may come from a gateway does not, nor
+/// what asks to come again, nor an error that OAuth 2.0 gives to clients rather than to grants.
+fn judge_refusal(shape: &ApiShape, answer: &Answer, said: Option<Said>) -> Verdict {
+    let (refresh, status, asked) = (&shape.refresh, answer.status, answer.retry_after);
+    let Some(said) = said else {
+        return if refresh.ended_needs_error || asked.is_some() {
+            Verdict::NotNow(reading::silent(shape, To::Refresh, answer), asked)
+        } else {
+            Verdict::Refused(format!("answered {status}"))
+        };
+    };
+    let passes = asked.is_some() || is_passing(&said.words) || (refresh.ended_needs_error && said.repeats(status));
+    if said.is_an_end {
+        Verdict::Refused(said.words)
+    } else if passes || !refresh.ended_errors.is_empty() {
+        Verdict::NotNow(answer.refusal(said.words), asked)
+    } else if blames_the_client(&said.words) {
+        Verdict::Misconfigured(answer.refusal(said.words))
+    } else {
+        Verdict::Refused(said.words)
     }
 }
 
@@ -216,6 +232,9 @@ mod tests {
             (403, "{\"message\":\"no\"}", "not now"),
             (404, "{\"error\":\"no\"}", "not now"),
             (419, "{\"error\":\"no\"}", "not now"),
+            (400, "{\"error\":\"slow_down\"}", "not now"),
+            (401, "{\"error\":\"Unauthorized\"}", "not now"),
+            (403, "{\"error\":403}", "not now"),
             (302, "", "not now"),
             (429, "{\"error\":\"no\"}", "not now"),
             (500, "{\"error\":\"no\"}", "again"),
@@ -244,7 +263,10 @@ mod tests {
             (coded, 419, "{\"meta\":{\"code\":\"busy\"}}", "not now"),
             (coded, 200, "{\"meta\":{\"code\":40101}}", "refused"),
             (coded, 200, "{\"meta\":{\"code\":0},\"accessToken\":\"a\"}", "tokens"),
-            (coded, 200, "{\"meta\":{\"code\":50001}}", "not now"),
+            (coded, 200, "{\"meta\":{\"code\":50001}}", "again"),
+            ("refresh.ended_errors = ['0']", 401, "{\"error\":0}", "refused"),
+            ("refresh.ended_errors = ['Unauthorized']", 401, "{\"error\":\"Unauthorized\"}", "refused"),
+            ("refresh.ended_needs_error = false", 401, "{\"error\":\"Unauthorized\"}", "refused"),
             (coded, 200, "{\"me", "again"),
         ] {
             assert_eq!(judged(shape, status, body).0, expected, "{shape}: {status} {body}");

@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 
+use reqwest::StatusCode;
 use reqwest::header::SET_COOKIE;
 use serde_json::Value;
 
@@ -106,8 +107,20 @@ pub(super) fn tokens(shape: &ApiShape, to: To, answer: &Answer) -> Result<Readin
 pub(super) struct Said {
     /// In words for people.
     pub(super) words: String,
+    /// Whether they are the server's own.
+    pub(super) is_text: bool,
+    /// Whether the profile names it as an end of the session.
+    pub(super) is_an_end: bool,
     /// As it stands there, where it is a text, a number or a flag: to be compared, and never shown.
-    pub(super) code: Option<String>,
+    code: Option<String>,
+}
+
+impl Said {
+    /// Returns whether that says no more than `status` does, as answers of gateways do: "Forbidden", 403.
+    pub(super) fn repeats(&self, status: StatusCode) -> bool {
+        let is = |text: &str| self.code.as_ref().is_some_and(|code| code.trim().eq_ignore_ascii_case(text));
+        is(status.as_str()) || status.canonical_reason().is_some_and(is) || is(&status.to_string())
+    }
 }
 
 /// Returns what an answer says where its shape has the error, if it says something there. Words that repeat one of
@@ -118,25 +131,27 @@ pub(super) fn error(shape: &ApiShape, to: To, answer: &Answer, secrets: &[&str])
     // A document that is no object is not an answer of such an API.
     document.as_object()?;
     let value = place.of(&document)?;
-    let words = words(value, secrets, &format!("answered {}", answer.status))?;
     let code = match value {
         Value::String(text) => Some(text.clone()),
         Value::Number(_) | Value::Bool(_) => Some(value.to_string()),
         _ => None,
     };
-    Some(Said { words, code })
+    let is_an_end = code.as_ref().is_some_and(|code| shape.refresh.ended_errors.contains(code));
+    let otherwise = format!("answered {}", answer.status);
+    // What a profile names says something, whatever it is.
+    let words = words(value, secrets, &otherwise).or_else(|| is_an_end.then_some(otherwise))?;
+    Some(Said { words, is_text: value.is_string(), is_an_end, code })
 }
 
 /// Returns the fault for an answer that should say something there and does not.
 pub(super) fn silent(shape: &ApiShape, to: To, answer: &Answer) -> RenewalFault {
-    if answer.status.is_server_error() || answer.status == reqwest::StatusCode::TOO_MANY_REQUESTS {
-        return answer.not_here();
-    }
-    let place = error_place(shape, to).map(|place| place.to_string()).unwrap_or_default();
-    let document = Document::of(answer);
-    answer.nonsense(match &document.body {
-        Some(Value::Object(_)) => format!("nothing at `{place}` ({})", document.keys()),
-        _ => format!("no JSON object with an error at `{place}`"),
+    answer.unexpected_with(|| {
+        let place = error_place(shape, to).map(|place| place.to_string()).unwrap_or_default();
+        let document = Document::of(answer);
+        match &document.body {
+            Some(Value::Object(_)) => format!("nothing at `{place}` ({})", document.keys()),
+            _ => format!("no JSON object with an error at `{place}`"),
+        }
     })
 }
 

@@ -3,12 +3,11 @@
 use reqwest::header::{COOKIE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Method, Request, StatusCode};
 use serde_json::{Map, Value};
-use url::Url;
-use url::form_urlencoded;
+use url::{Origin, Url, form_urlencoded};
 
 use super::constants::{ConstantFields, ConstantHeaders};
 use super::place::{Field, Target};
-use super::shape::{ApiShape, BodyForm, LoginShape, LogoutShape, RefreshShape, Refusal, Scheme, prefix};
+use super::shape::{ApiShape, BodyForm, LoginShape, LogoutShape, RefreshShape, Refusal, prefix};
 use crate::attachment::Attachment;
 use crate::token::Secret;
 
@@ -23,20 +22,13 @@ pub struct ShapeError(String);
 /// A call that is being put together.
 struct Draft<'a> {
     /// Which it is, as its table in the profile is called.
-    call: &'static str,
+    name: &'static str,
+    has_constants: bool,
     method: &'a Method,
     form: BodyForm,
     headers: HeaderMap,
     cookies: String,
     body: Map<String, Value>,
-}
-
-/// The tokens that a call takes, and where they go.
-struct Tokens<'a> {
-    refresh: (&'a Target, Option<&'a Scheme>, &'a Secret),
-    access: Option<(&'a Target, &'a Secret)>,
-    /// How ordinary requests carry the access token.
-    attachment: Attachment,
 }
 
 impl ApiShape {
@@ -47,9 +39,10 @@ impl ApiShape {
         if self.expired.iter().flatten().any(is_ok) {
             return Err(ShapeError("`api.expired`: 200 refuses no request".into()));
         }
-        if !self.refresh.ended_needs_error && self.refresh.ended.iter().any(is_ok) {
+        // What looks like an error beside a success may be the code of that.
+        if self.refresh.ended_errors.is_empty() && self.refresh.ended.iter().any(is_ok) {
             return Err(ShapeError(
-                "`api.refresh.ended`: 200 alone ends no session; `ended_needs_error` must be true".into(),
+                "`api.refresh.ended`: 200 ends a session only with an error that `ended_errors` names".into(),
             ));
         }
         let token = Secret::new("token");
@@ -57,16 +50,35 @@ impl ApiShape {
         refresh(self, &token, Some(&token))?;
         logout(self, &token, &token).map(drop)
     }
+
+    /// Returns whether any call of it holds constants, which may be secrets.
+    pub fn has_constants(&self) -> bool {
+        let Self { login, refresh, logout, .. } = self;
+        [&login.fields, &refresh.fields, &logout.fields].into_iter().any(|fields| !fields.0.is_empty())
+            || [&login.headers, &refresh.headers, &logout.headers].into_iter().any(|headers| !headers.0.is_empty())
+    }
 }
 
 /// A call as it is sent, apart from where to.
 pub(super) struct Call {
+    name: &'static str,
+    has_constants: bool,
     method: Method,
     headers: HeaderMap,
     body: Option<(&'static str, Vec<u8>)>,
 }
 
 impl Call {
+    /// Refuses to go to `url`, if what the profile puts into it is for `home`, and that is another server.
+    pub(super) fn check_home(&self, home: &Origin, url: &Url) -> Result<(), ShapeError> {
+        let to = url.origin();
+        if !self.has_constants || to == *home {
+            return Ok(());
+        }
+        let (home, to) = (home.ascii_serialization(), to.ascii_serialization());
+        Err(ShapeError(format!("`api.{}`: its fields and headers are for {home}, not for {to}", self.name)))
+    }
+
     /// Returns the request of this call to `url`.
     pub(super) fn to(self, client: &Client, url: &Url) -> reqwest::Result<Request> {
         let mut request = client.request(self.method, url.clone());
@@ -90,44 +102,41 @@ pub(super) fn login(shape: &ApiShape, username: &str, password: &Secret) -> Resu
 /// Returns the refresh call. It lacks the access token where there is none.
 pub(super) fn refresh(shape: &ApiShape, refresh: &Secret, access: Option<&Secret>) -> Result<Call, ShapeError> {
     let RefreshShape { method, token, scheme, access_token, fields, headers, .. } = &shape.refresh;
-    let tokens = Tokens {
-        refresh: (token, scheme.as_ref(), refresh),
-        access: access_token.as_ref().zip(access),
-        attachment: shape.attachment(),
-    };
-    Draft::new(shape, "refresh", &method.0, headers, fields)?.with(&tokens)?.finish()
+    let mut draft = Draft::new(shape, "refresh", &method.0, headers, fields)?;
+    draft.place(token, refresh, |header| prefix(header, scheme.as_ref()))?;
+    draft.place_access_token(access_token.as_ref(), access, shape)?;
+    draft.finish()
 }
 
 /// Returns the logout call.
 pub(super) fn logout(shape: &ApiShape, refresh: &Secret, access: &Secret) -> Result<Call, ShapeError> {
     let LogoutShape { enabled: _, method, path: _, token, scheme, access_token, fields, headers } = &shape.logout;
-    let tokens = Tokens {
-        refresh: (token, scheme.as_ref(), refresh),
-        access: access_token.as_ref().map(|target| (target, access)),
-        attachment: shape.attachment(),
-    };
-    Draft::new(shape, "logout", &method.0, headers, fields)?.with(&tokens)?.finish()
+    let mut draft = Draft::new(shape, "logout", &method.0, headers, fields)?;
+    draft.place(token, refresh, |header| prefix(header, scheme.as_ref()))?;
+    draft.place_access_token(access_token.as_ref(), Some(access), shape)?;
+    draft.finish()
 }
 
 /// Returns the constants of all calls that may be secrets.
 pub(super) fn constants(shape: &ApiShape) -> Vec<&str> {
     let ApiShape { login, refresh, logout, .. } = shape;
-    let fields = [&login.fields, &refresh.fields, &logout.fields].into_iter().flat_map(|fields| fields.0.values());
+    let fields = [&login.fields, &refresh.fields, &logout.fields].into_iter().flat_map(ConstantFields::texts);
     let headers = [&login.headers, &refresh.headers, &logout.headers].into_iter().flat_map(|headers| &headers.0);
-    let texts = fields.filter_map(Value::as_str).chain(headers.filter_map(|(_, value)| value.to_str().ok()));
+    let texts = fields.chain(headers.filter_map(|(_, value)| value.to_str().ok()));
     texts.filter(|text| text.len() >= SHORTEST_SECRET).collect()
 }
 
 impl<'a> Draft<'a> {
     fn new(
         shape: &ApiShape,
-        call: &'static str,
+        name: &'static str,
         method: &'a Method,
         headers: &ConstantHeaders,
         fields: &ConstantFields,
     ) -> Result<Self, ShapeError> {
         let mut draft = Self {
-            call,
+            name,
+            has_constants: !headers.0.is_empty() || !fields.0.is_empty(),
             method,
             form: shape.body,
             headers: headers.0.iter().cloned().collect(),
@@ -140,16 +149,16 @@ impl<'a> Draft<'a> {
         Ok(draft)
     }
 
-    fn with(mut self, tokens: &Tokens<'_>) -> Result<Self, ShapeError> {
-        let (target, scheme, token) = tokens.refresh;
-        self.place(target, token, |header| prefix(header, scheme))?;
-        if let Some((target, token)) = tokens.access {
-            let Attachment { header: own, prefix: own_prefix, .. } = &tokens.attachment;
-            // In its own header it stands as in any request.
-            let before = |header: &HeaderName| if header == own { own_prefix.clone() } else { prefix(header, None) };
-            self.place(target, token, before)?;
-        }
-        Ok(self)
+    fn place_access_token(
+        &mut self,
+        target: Option<&Target>,
+        token: Option<&Secret>,
+        shape: &ApiShape,
+    ) -> Result<(), ShapeError> {
+        let Some((target, token)) = target.zip(token) else { return Ok(()) };
+        let Attachment { header: own, prefix: own_prefix, .. } = shape.attachment();
+        // In its own header it stands as in any request.
+        self.place(target, token, |header| if *header == own { own_prefix.clone() } else { prefix(header, None) })
     }
 
     fn place(
@@ -206,11 +215,12 @@ impl<'a> Draft<'a> {
             BodyForm::Json => Some(("application/json", Value::Object(self.body).to_string().into_bytes())),
             BodyForm::Form => Some(("application/x-www-form-urlencoded", form(&self.body).into_bytes())),
         };
-        Ok(Call { method: self.method.clone(), headers: self.headers, body })
+        let Self { name, has_constants, headers, .. } = self;
+        Ok(Call { name, has_constants, method: self.method.clone(), headers, body })
     }
 
     fn wrong(&self, what: &str) -> ShapeError {
-        ShapeError(format!("`api.{}`: {what}", self.call))
+        ShapeError(format!("`api.{}`: {what}", self.name))
     }
 }
 
@@ -293,7 +303,7 @@ mod tests {
     fn what_cannot_be_put_together_is_found_before_it_is_sent() {
         for (text, expected) in [
             ("expired = [200]", "`api.expired`: 200 refuses no request"),
-            ("refresh.ended = [200]\nrefresh.ended_needs_error = false", "`api.refresh.ended`"),
+            ("refresh.ended = [401, 200]", "`api.refresh.ended`"),
             ("login.username = 'password'", "`api.login`: two values for field `password`"),
             ("login.fields = { '/username/a' = 1 }", "`api.login`: two values for field `username`"),
             ("body = 'form'\nlogin.username = '/user/name'", "`api.login`: field `/user/name` cannot stand in a form"),
@@ -315,12 +325,13 @@ mod tests {
     #[test]
     fn constants_are_shown_nowhere() {
         let shape = shape(
-            "login.headers = { X-Api-Key = 'canary-of-sixteen' }\nrefresh.fields = { client_secret = 'canary-of-a-field' }",
+            "login.headers = { X-Api-Key = 'canary-of-sixteen' }\nrefresh.fields = { client_secret = 'canary-of-a-field' }\n\
+             logout.fields = { client = { keys = ['canary-below-a-table', 1] } }",
         );
         let debug = format!("{shape:?}");
         assert!(debug.contains("x-api-key") && debug.contains("client_secret"), "{debug}");
         assert!(!debug.contains("canary"), "{debug}");
-        assert_eq!(constants(&shape), ["canary-of-a-field", "canary-of-sixteen"]);
+        assert_eq!(constants(&shape), ["canary-of-a-field", "canary-below-a-table", "canary-of-sixteen"]);
         assert!(login(&shape, "a", &Secret::new("p")).unwrap().headers["x-api-key"].is_sensitive());
     }
 }

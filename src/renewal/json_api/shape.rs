@@ -204,12 +204,27 @@ impl ApiShape {
     }
 
     /// Returns whether a refresh whose answer was lost may be sent again. Unless the profile says so, only that of an API
-    /// that refreshes as the default does: such servers answer the same successor, or a pair that replaces nothing.
+    /// that refreshes in every way as the default does: such servers answer the same successor, or a pair that replaces
+    /// nothing.
     pub(super) fn is_safe_to_repeat(&self) -> bool {
         self.refresh.safe_to_repeat.unwrap_or_else(|| {
-            let (own, default) = (&self.refresh, RefreshShape::default());
-            own.method == default.method && own.path == default.path && own.token == default.token
+            let default = Self::default();
+            (self.body, &self.refresh, &self.answer) == (default.body, &default.refresh, &default.answer)
         })
+    }
+
+    /// Returns itself without its constants, for calls to a server that they are not for.
+    pub(super) fn without_constants(&self) -> Self {
+        let mut shape = self.clone();
+        let Self { login, refresh, logout, .. } = &mut shape;
+        for (fields, headers) in [
+            (&mut login.fields, &mut login.headers),
+            (&mut refresh.fields, &mut refresh.headers),
+            (&mut logout.fields, &mut logout.headers),
+        ] {
+            (*fields, *headers) = Default::default();
+        }
+        shape
     }
 }
 

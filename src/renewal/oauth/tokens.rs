@@ -7,7 +7,7 @@ use super::error::OauthError;
 use crate::renewal::answer::{Answer, printable, words};
 use crate::renewal::fault::RenewalFault;
 use crate::renewal::issued::{lifetime, token};
-use crate::renewal::tries::Verdict;
+use crate::renewal::tries::{Verdict, is_passing};
 use crate::token::{IssuedTokens, Secret};
 
 /// Of the names of keys as many are told.
@@ -112,11 +112,7 @@ pub(super) fn judge(answer: &Answer, secrets: &[&str], has_grant: bool) -> Verdi
         (Some(Refusal { code, text }), _) if code == "invalid_grant" && has_grant => Verdict::Refused(text),
         (Some(Refusal { code, text }), _) => {
             let fault = answer.refusal(text);
-            if ["server_error", "temporarily_unavailable", "slow_down"].contains(&code.as_str()) {
-                Verdict::NotNow(fault, retry_after)
-            } else {
-                Verdict::Misconfigured(fault)
-            }
+            if is_passing(&code) { Verdict::NotNow(fault, retry_after) } else { Verdict::Misconfigured(fault) }
         }
         (None, status) if status.is_success() => match Granted::of(answer) {
             Ok(granted) => Verdict::Tokens(granted.issued),

@@ -52,6 +52,10 @@ fn what_is_not_safe_to_repeat_is_not_repeated_but_the_session_stands() {
         ("api.refresh.path = '/renew'", 1),
         ("api.refresh = { path = '/renew', safe_to_repeat = true }", 3),
         ("api.expired = [401]", 3),
+        ("api.body = 'form'", 1),
+        ("api.refresh.fields = { client_id = 'cli' }", 1),
+        ("api.refresh.access_token = 'header:X-Access'", 1),
+        ("api.refresh.ended = [409]", 1),
     ] {
         for fault in [None, Some(Answer::new(500, "")), Some(Answer::new(200, "{\"acc"))] {
             let (endpoint, cli) = described(api);
@@ -110,6 +114,7 @@ fn only_what_the_profile_calls_the_end_ends_a_session() {
         (Answer::new(419, "<html>over</html>"), 6),
         (Answer::new(419, "{\"meta\":{\"code\":\"o\\u0000ver"), 6),
         (Answer::error(403, "Invalid refresh token"), 6),
+        (Answer::json(200, &json!({"meta": {"code": 0}, "renamed": "canary"})), 6),
     ] {
         let (endpoint, cli) = described(api);
         log_in(&endpoint, &cli, Answer::tokens("a1", "r1", 0.001));
@@ -118,6 +123,65 @@ fn only_what_the_profile_calls_the_end_ends_a_session() {
         let status = cli.run(&["status"]);
         assert_eq!(status.code, Some(if code == 7 { 7 } else { 0 }), "{answer:?}");
     }
+}
+
+#[test]
+fn what_a_gateway_says_in_the_servers_place_ends_no_session() {
+    for answer in [
+        Answer::json(403, &json!({"error": {}})),
+        Answer::json(403, &json!({"error": []})),
+        Answer::json(403, &json!({"error": 0})),
+        Answer::json(403, &json!({"error": 403})),
+        Answer::json(403, &json!({"status": 403, "error": "Forbidden", "path": "/refresh"})),
+        Answer::error(401, "unauthorized"),
+        Answer::error(403, "403 Forbidden"),
+        Answer::error(400, "temporarily_unavailable"),
+        Answer::error(400, "server_error"),
+        Answer::error(400, "slow_down"),
+        Answer::error(403, "too many of you").with("Retry-After", "5"),
+    ] {
+        let (endpoint, cli) = described("");
+        log_in(&endpoint, &cli, Answer::tokens("a1", "r1", 0.001));
+        let refresh = cli.start(&["refresh"]).finish_answering(&endpoint, |call| call.reply(answer.clone()));
+        refresh.expect(6);
+        assert_eq!(cli.stored()["refresh_token"], "r1", "{answer:?}");
+    }
+}
+
+#[test]
+fn a_success_without_tokens_names_what_is_missed_and_may_have_spent_the_token() {
+    let api = "api = { answer = { error = '/code', access_token = '/data/token' }, refresh = { ended = [200], ended_errors = ['4010'] } }";
+    let missed = "200 OK with no text at `/data/token` (its keys: /code, /data/tok)";
+    for code in [json!(0), json!(200), json!("ok")] {
+        let answer = Answer::json(200, &json!({"code": code, "data": {"tok": "canary"}}));
+        let (endpoint, cli) = described(api);
+        if code.is_number() {
+            let login = cli.start_with_input(&LOGIN, "password\n");
+            endpoint.expect("POST", "/login").reply(answer.clone());
+            let failed = login.finish();
+            assert_ne!(failed.code, Some(4), "nobody refused it");
+            assert!(failed.stderr.contains(missed), "{}", failed.stderr);
+        }
+        log_in(&endpoint, &cli, Answer::json(200, &json!({"data": {"token": "a1"}, "refreshToken": "r1"})));
+        let refresh = cli.start(&["refresh"]).finish_answering(&endpoint, |call| call.reply(answer.clone()));
+        assert!(refresh.expect(6).stderr.contains(missed));
+        // Its answer may be the one that is lost: whoever is refused next may have lost nothing else.
+        let refresh = cli.start(&["refresh"]).finish_answering(&endpoint, |call| {
+            call.reply(Answer::json(200, &json!({"code": 4010})));
+        });
+        let ended = refresh.expect(7);
+        assert!(ended.stderr.contains("interrupted") || ended.stderr.contains("answer"), "{}", ended.stderr);
+    }
+}
+
+#[test]
+fn a_refresh_that_lacks_the_refresh_token_it_should_bring_says_so_when_asked() {
+    let (endpoint, cli) = described("api.answer.refresh_token = '/refresh'");
+    log_in(&endpoint, &cli, Answer::json(200, &json!({"accessToken": "a1", "refresh": "r1"})));
+    let refresh = cli.start(&["refresh", "-v"]);
+    endpoint.expect("POST", "/refresh").reply(Answer::json(200, &json!({"accessToken": "a2", "refreshed": "r2"})));
+    let told = refresh.finish().expect(0).stderr;
+    assert!(told.contains("no refresh token at `/refresh` (its keys: /accessToken, /refreshed)"), "{told}");
 }
 
 #[test]

@@ -22,7 +22,7 @@ fn constants_of_a_profile_are_shown_nowhere() {
     let api = format!(
         "
         [profiles.default.api]
-        login = {{ headers = {{ X-Client = '{KEY}' }}, fields = {{ client_secret = '{KEY}' }} }}
+        login = {{ headers = {{ X-Client = '{KEY}' }}, fields = {{ client = {{ secrets = ['{KEY}'] }} }} }}
         refresh = {{ headers = {{ X-Client = '{KEY}' }}, fields = {{ client_secret = '{KEY}' }} }}
         logout = {{ headers = {{ X-Client = '{KEY}' }}, fields = {{ client_secret = '{KEY}' }} }}
         "
@@ -55,6 +55,33 @@ fn constants_of_a_profile_are_shown_nowhere() {
 }
 
 #[test]
+fn constants_below_a_table_are_shown_nowhere() {
+    let api = "api.refresh.fields = { client = { secrets = ['canary-key-4711-of-an-api'] } }";
+    let (endpoint, cli) = described(api);
+    log_in(&endpoint, &cli, Answer::tokens("a1", "r1", 0.001));
+    let refresh = cli.start(&["refresh"]);
+    endpoint.expect("POST", "/refresh").reply(Answer::error(403, "who is canary-key-4711-of-an-api?"));
+    let ended = refresh.finish().expect(7);
+    assert!(!ended.stderr.contains("canary"), "{}", ended.stderr);
+}
+
+#[test]
+fn the_query_of_a_path_is_shown_nowhere() {
+    let (endpoint, cli) = described("api = { login.path = '/login?key=canary', refresh.path = '/refresh?key=canary' }");
+    let login = cli.start_with_input(&[&LOGIN[..], &["-vv"]].concat(), "password\n");
+    endpoint.expect("POST", "/login?key=canary").reply(Answer::new(404, ""));
+    let failed = login.finish();
+    assert!(failed.stderr.contains("/login answered 404") && !failed.stderr.contains("canary"), "{}", failed.stderr);
+    log_in(&endpoint, &cli, Answer::tokens("a1", "r1", 0.001));
+    let refresh = cli.start(&["refresh", "-vv"]);
+    endpoint.expect("POST", "/refresh?key=canary").reply(Answer::new(403, ""));
+    let failed = refresh.finish().expect(6);
+    assert!(failed.stderr.contains("/refresh answered 403") && !failed.stderr.contains("canary"), "{}", failed.stderr);
+    let stamp = std::fs::read_to_string(cli.entry().with_extension("stamp")).unwrap();
+    assert!(stamp.contains("answered 403") && !stamp.contains("canary"), "{stamp}");
+}
+
+#[test]
 fn a_description_that_cannot_work_is_refused_with_its_line_before_anything_is_sent() {
     for (api, expected) in [
         ("api.answer.access_token = 'token'", "must be a JSON Pointer (RFC 6901)"),
@@ -68,6 +95,7 @@ fn a_description_that_cannot_work_is_refused_with_its_line_before_anything_is_se
         ("api.expired = [302]", "must be 200 or a status from 400 to 499"),
         ("api.expired = [500]", "from 200 to 499"),
         ("api.expired = [200]", "200 refuses no request"),
+        ("api.refresh.ended = [200]", "200 ends a session only with an error that `ended_errors` names"),
         ("api.refresh.method = 'GET'", "a GET request has no body"),
         ("api.login.username = 'password'", "two values for field `password`"),
         ("api.login.fields = { canary = 2020-01-01 }", "no date"),

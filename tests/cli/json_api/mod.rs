@@ -2,6 +2,7 @@
 
 mod answers;
 mod description;
+mod meant_for;
 mod take_up;
 mod wire;
 
