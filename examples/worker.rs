@@ -70,7 +70,7 @@ async fn open(directory: PathBuf) -> Result<Session, Box<dyn Error>> {
     let api = profile.api.clone().unwrap_or_default();
     // At an OAuth 2.0 server a refresh whose answer was lost is not sent again: some take the second for a theft.
     let safe_to_repeat = false;
-    let renewal = Arc::new(Provider::of(&tokens, &api, safe_to_repeat, client.clone(), Arc::clone(&clock)));
+    let renewal = Arc::new(Provider::of(&tokens, &api, &server, safe_to_repeat, client.clone(), Arc::clone(&clock)));
     let gate = RefreshGate::new(tokens, credential.ports(renewal, clock), Work::Long);
     Ok(Session::new(gate, client, server, api.attachment()))
 }

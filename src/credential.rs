@@ -128,6 +128,7 @@ impl LockedCredential<'_> {
             refresh_token: new.issued.refresh_token,
             attempt_key,
             received_at: new.received_at,
+            refresh_received_at: new.received_at,
             access_lifetime: new.issued.access_lifetime,
             refresh_lifetime: new.issued.refresh_lifetime,
         };
@@ -221,6 +222,7 @@ fn throw_away_entry() -> Result<TokenSet, RandomnessMissing> {
         refresh_token: None,
         attempt_key: AttemptKey::random()?,
         received_at: Timestamp::UNIX_EPOCH,
+        refresh_received_at: Timestamp::UNIX_EPOCH,
         access_lifetime: Lifetime::UNKNOWN,
         refresh_lifetime: Lifetime::UNKNOWN,
     })

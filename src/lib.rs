@@ -43,7 +43,7 @@
 //! let client = client_for(&server, &ClientOptions::default())?;
 //! let clock: Arc<dyn Clock> = Arc::new(SystemClock);
 //! let api = profile.api.clone().unwrap_or_default();
-//! let renewal = Arc::new(Provider::of(&tokens, &api, false, client.clone(), Arc::clone(&clock)));
+//! let renewal = Arc::new(Provider::of(&tokens, &api, &server, false, client.clone(), Arc::clone(&clock)));
 //! let gate = RefreshGate::new(tokens, credential.ports(renewal, clock), Work::Long);
 //! let session = Session::new(gate, client, server, api.attachment());
 //!

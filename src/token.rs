@@ -163,9 +163,11 @@ pub struct TokenSet {
     pub attempt_key: AttemptKey,
     /// When these tokens arrived, on the local clock.
     pub received_at: Timestamp,
-    /// How long the access token lives from then.
+    /// When `refresh_token` first arrived: one that a refresh did not replace is older than the access token.
+    pub refresh_received_at: Timestamp,
+    /// How long the access token lives from its receipt.
     pub access_lifetime: Lifetime,
-    /// How long the session lives from then without a refresh.
+    /// How long the session lives from the receipt of the refresh token without a refresh.
     pub refresh_lifetime: Lifetime,
 }
 
@@ -174,6 +176,16 @@ impl TokenSet {
     /// redemption after this one.
     #[must_use]
     pub fn succeeded_by(&self, issued: IssuedTokens, received_at: Timestamp, attempt_key: AttemptKey) -> Self {
+        let (refresh_received_at, refresh_lifetime) = match (&issued.refresh_token, issued.refresh_lifetime.duration())
+        {
+            (Some(_), _) => (received_at, issued.refresh_lifetime),
+            (None, None) => (self.refresh_received_at, self.refresh_lifetime),
+            // What is stated counts from now on, and the receipt stays what it is.
+            (None, Some(stated)) => {
+                let age = received_at.duration_since(self.refresh_received_at).try_into().unwrap_or_default();
+                (self.refresh_received_at, Lifetime::of(stated.saturating_add(age)))
+            }
+        };
         Self {
             session: self.session.clone(),
             generation: self.generation.next(),
@@ -186,8 +198,9 @@ impl TokenSet {
             refresh_token: issued.refresh_token.or_else(|| self.refresh_token.clone()),
             attempt_key,
             received_at,
+            refresh_received_at,
             access_lifetime: issued.access_lifetime,
-            refresh_lifetime: issued.refresh_lifetime,
+            refresh_lifetime,
         }
     }
 
@@ -208,7 +221,7 @@ impl TokenSet {
 
     /// Returns when the session ends unless it is refreshed, where that is known.
     pub fn refresh_token_expires_at(&self) -> Option<Timestamp> {
-        expiry_of(self.received_at, self.refresh_lifetime)
+        expiry_of(self.refresh_received_at, self.refresh_lifetime)
     }
 }
 

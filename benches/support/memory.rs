@@ -70,6 +70,7 @@ pub(crate) fn tokens(received_at: Timestamp) -> TokenSet {
         refresh_token,
         attempt_key: AttemptKey::random().expect("random bytes"),
         received_at,
+        refresh_received_at: received_at,
         access_lifetime,
         refresh_lifetime,
     }

@@ -39,7 +39,7 @@ Examples:
     Set {
         /// Which setting
         key: String,
-        /// Its new value
+        /// Its new value; `-` reads it from standard input, which is the way for a secret
         #[arg(required_unless_present = "unset", conflicts_with = "unset")]
         value: Option<String>,
         /// Take the setting away
@@ -79,6 +79,9 @@ fn set_help() -> String {
     let settings = settable().map(line).collect::<Vec<_>>().join("\n");
     format!(
         "Settings:\n{settings}\n\nExamples:\n  authcli profile set server https://api.example.com/v1 --profile work\n  \
-         authcli profile set cacert /etc/ssl/certs/company.pem\n  authcli profile set allow_http --unset"
+         authcli profile set cacert /etc/ssl/certs/company.pem\n  authcli profile set allow_http --unset\n  \
+         printf '{{ X-Api-Key = \"%s\" }}' \"$KEY\" | authcli profile set api.login.headers -\n\n\
+         What is a secret goes into the file or comes from standard input, never from the command line, which everybody on\n\
+         the machine can read."
     )
 }

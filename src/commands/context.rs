@@ -337,7 +337,7 @@ impl Context {
         };
         let host = self.allowed(host)?;
         let client = self.client_for(&host)?;
-        Ok((JsonApi::new(shape, &host, client, Arc::new(SystemClock)), host))
+        Ok((JsonApi::new(shape, server, client, Arc::new(SystemClock)), host))
     }
 
     /// Returns what profile `name` says of its JSON API.
@@ -361,13 +361,11 @@ impl Context {
         let profile = self.configuration.profile(name);
         let safe_to_repeat =
             profile.and_then(|profile| profile.oauth.as_ref()).is_some_and(|oauth| oauth.safe_to_repeat);
-        let shape = self.shape_of(name);
-        let named = shape.server.as_deref().or_else(|| profile.and_then(|profile| profile.server.as_deref()));
-        let home = match named {
+        let api = match profile.and_then(|profile| profile.server.as_deref()) {
             Some(own) => address_of(name, own)?,
             None => ServerUrl::from_stored(&tokens.server)?,
         };
-        Ok(Provider::of(tokens, &shape, &home, safe_to_repeat, client, Arc::new(SystemClock)))
+        Ok(Provider::of(tokens, &self.shape_of(name), &api, safe_to_repeat, client, Arc::new(SystemClock)))
     }
 
     /// Revokes the session of `tokens`, which were those of profile `name`. `Ok(false)`: it cannot be revoked.

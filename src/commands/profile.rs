@@ -4,9 +4,11 @@
 use anyhow::Context as _;
 use authcli::error::StoreError;
 use authcli::profile::{Form, Profile, ProfileError, Setting, Writer};
+use secrecy::zeroize::Zeroizing;
 use serde_json::{Map, Value, json};
 
 use super::context::{Context, DEFAULT_PROFILE, variable};
+use super::login::input;
 use super::logout;
 use crate::cli::ProfileCommand;
 use crate::outcome::{Exit, NotLoggedIn, Usage};
@@ -80,28 +82,34 @@ async fn show(context: &Context, name: Option<&str>, json: bool) -> anyhow::Resu
 }
 
 async fn set(context: &Context, key: &str, value: Option<String>) -> anyhow::Result<Exit> {
+    let value = value.map(Zeroizing::new);
     let name = context.profile_name.as_str();
     let setting = Setting::find(key)?;
     if setting.writer == Writer::Login {
         let login = context.printer.login_command();
         return Err(Usage::with_hint(format!("`{key}` is noted by a login"), format!("run `{login}`")).into());
     }
-    let value = match (&setting.form, value) {
+    let value = match value {
+        Some(dash) if *dash == "-" => Some(input::setting(setting.key).await?),
+        value => value,
+    };
+    let value = match (&setting.form, value.as_deref()) {
         // Typed here, read from anywhere.
         (Form::Path, Some(path)) => {
-            let path = std::path::absolute(&path).with_context(|| format!("`{key}` is `{path}`"))?;
-            Some(path.to_str().context("the path is no UTF-8")?.to_owned())
+            let path = std::path::absolute(path).with_context(|| format!("`{key}` is `{path}`"))?;
+            Some(Zeroizing::new(path.to_str().context("the path is no UTF-8")?.to_owned()))
         }
-        (_, value) => value,
+        _ => value,
     };
     let is_new = context.profile().is_none();
     let change = async || {
-        let edited = context.configuration.change(|edit| edit.set(name, key, value.as_deref())).await;
+        let edited =
+            context.configuration.change(|edit| edit.set(name, key, value.as_deref().map(String::as_str))).await;
         Ok(edited?)
     };
     if key == "store" {
         let refused = || {
-            let to = value.as_deref().unwrap_or("keyring");
+            let to = value.as_deref().map_or("keyring", String::as_str);
             Usage::with_hint(
                 format!("the tokens of profile `{name}` are in the store that it names"),
                 format!("to move them, run `{} --store {to}`", context.printer.login_command()),

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::expiry::Lifetime;
-use crate::token::Secret;
+use crate::token::{IssuedTokens, Secret};
 
 /// Returns `text` as a token that a header can carry. Some servers put the scheme before it.
 pub(super) fn token(text: &str) -> Option<Secret> {
@@ -40,6 +40,18 @@ pub(super) fn not_before(token: &Secret) -> Option<Duration> {
     }
     let times = jsonwebtoken::dangerous::insecure_decode_claims::<Times>(token.expose()).ok()?;
     Lifetime::of_seconds(times.nbf - times.iat).duration()
+}
+
+/// Leaves out of `issued` what it repeats of `redeemed`: a refresh token that stays the same counts from its first receipt,
+/// and so does the lifetime that it tells itself.
+pub(super) fn without_repeated(mut issued: IssuedTokens, redeemed: &Secret) -> IssuedTokens {
+    if issued.refresh_token.as_ref().is_some_and(|token| token.expose() == redeemed.expose()) {
+        issued.refresh_token = None;
+        if issued.refresh_lifetime == lifetime_of_jwt(redeemed.expose()) {
+            issued.refresh_lifetime = Lifetime::UNKNOWN;
+        }
+    }
+    issued
 }
 
 /// Returns `exp - iat` where `token` is a JWT that says both (RFC 7519 section 4.1). The signature is the server's

@@ -26,19 +26,19 @@ pub enum Provider {
 
 impl Provider {
     /// The provider of the session that `tokens` belong to. `client` must not follow redirects, and is one for the host of
-    /// their endpoints. The profile says the rest: the `shape` of a JSON API, at which server its constants are at `home`, and
-    /// whether an OAuth 2.0 server takes a refresh that comes twice for the same one.
+    /// their endpoints. The profile says the rest: the `shape` of the JSON API at `api`, and whether an OAuth 2.0 server takes a refresh
+    /// that comes twice for the same one.
     pub fn of(
         tokens: &TokenSet,
         shape: &ApiShape,
-        home: &ServerUrl,
+        api: &ServerUrl,
         safe_to_repeat: bool,
         client: Client,
         clock: Arc<dyn Clock>,
     ) -> Self {
         match tokens.oauth {
             Some(_) => Self::Oauth(Oauth::new(client, clock, safe_to_repeat)),
-            None => Self::JsonApi(JsonApi::new(shape.clone(), home, client, clock)),
+            None => Self::JsonApi(JsonApi::new(shape.clone(), api, client, clock)),
         }
     }
 

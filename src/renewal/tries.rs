@@ -64,7 +64,7 @@ pub(super) fn redeemable(tokens: &TokenSet, now: Timestamp) -> Result<&Secret, R
         return Err(RenewalError::NothingToRedeem);
     };
     let wait = issued::not_before(refresh_token)
-        .and_then(|since| expiry::remaining(tokens.received_at, Lifetime::of(since), now))
+        .and_then(|since| expiry::remaining(tokens.refresh_received_at, Lifetime::of(since), now))
         .filter(|wait| !wait.is_zero());
     match wait {
         Some(wait) => Err(RenewalError::NotYet { wait }),
@@ -209,7 +209,7 @@ mod tests {
             ("opaque", 0, None),
         ] {
             let tokens = with(token);
-            let now = tokens.received_at + jiff::SignedDuration::from_secs(age);
+            let now = tokens.refresh_received_at + jiff::SignedDuration::from_secs(age);
             let wait = match redeemable(&tokens, now) {
                 Ok(_) => None,
                 Err(RenewalError::NotYet { wait }) => Some(wait.as_secs()),

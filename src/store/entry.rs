@@ -38,6 +38,9 @@ struct EntryRef<'a> {
     refresh_token: Option<&'a str>,
     attempt_key: &'a str,
     received_at: Timestamp,
+    /// Only where it is another time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh_received_at: Option<Timestamp>,
     access_lifetime_ms: Lifetime,
     refresh_lifetime_ms: Lifetime,
 }
@@ -56,6 +59,7 @@ struct Entry {
     refresh_token: Option<String>,
     attempt_key: String,
     received_at: Timestamp,
+    refresh_received_at: Option<Timestamp>,
     access_lifetime_ms: Lifetime,
     refresh_lifetime_ms: Lifetime,
 }
@@ -101,6 +105,7 @@ pub(super) fn encode(tokens: &TokenSet, place: &str) -> Result<Zeroizing<Vec<u8>
         refresh_token: tokens.refresh_token.as_ref().map(Secret::expose),
         attempt_key: tokens.attempt_key.expose(),
         received_at: tokens.received_at,
+        refresh_received_at: Some(tokens.refresh_received_at).filter(|received_at| *received_at != tokens.received_at),
         access_lifetime_ms: tokens.access_lifetime,
         refresh_lifetime_ms: tokens.refresh_lifetime,
     };
@@ -140,6 +145,7 @@ pub(super) fn decode(text: &[u8], place: &str) -> Result<TokenSet, StoreError> {
         refresh_token: entry.refresh_token.map(Secret::new),
         attempt_key: AttemptKey::from_saved(entry.attempt_key),
         received_at: entry.received_at,
+        refresh_received_at: entry.refresh_received_at.unwrap_or(entry.received_at),
         access_lifetime: entry.access_lifetime_ms,
         refresh_lifetime: entry.refresh_lifetime_ms,
     })
@@ -183,6 +189,14 @@ pub(crate) mod tests {
         let text = encode(&tokens, "memory").unwrap();
         let fixture: serde_json::Value = serde_json::from_slice(include_bytes!("fixtures/entry-v1.json")).unwrap();
         assert_eq!(serde_json::from_slice::<serde_json::Value>(&text).unwrap(), fixture);
+    }
+
+    #[test]
+    fn the_receipt_of_an_older_refresh_token_comes_back_as_it_went() {
+        let mut tokens = sample();
+        tokens.refresh_received_at -= jiff::SignedDuration::from_secs(7);
+        let back = decode(&encode(&tokens, "memory").unwrap(), "memory").unwrap();
+        assert_eq!((back.received_at, back.refresh_received_at), (tokens.received_at, tokens.refresh_received_at));
     }
 
     #[test]

@@ -47,6 +47,7 @@ pub(crate) fn login(generation: Generation) -> TokenSet {
         refresh_token: Some(Secret::new("refresh")),
         attempt_key: AttemptKey::random().unwrap(),
         received_at: fresh(),
+        refresh_received_at: fresh(),
         access_lifetime: Lifetime::of(LIFETIME),
         refresh_lifetime: Lifetime::UNKNOWN,
     }

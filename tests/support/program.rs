@@ -97,8 +97,12 @@ impl Cli {
     #[track_caller]
     pub(crate) fn let_pass(&self, time: SignedDuration) {
         self.change_stored(|stored| {
-            let received_at: Timestamp = stored["received_at"].as_str().unwrap().parse().unwrap();
-            stored["received_at"] = received_at.checked_sub(time).unwrap().to_string().into();
+            for name in ["received_at", "refresh_received_at"] {
+                if let Some(received_at) = stored[name].as_str() {
+                    let received_at: Timestamp = received_at.parse().unwrap();
+                    stored[name] = received_at.checked_sub(time).unwrap().to_string().into();
+                }
+            }
         });
     }
 

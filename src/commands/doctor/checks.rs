@@ -140,7 +140,7 @@ pub(super) async fn provider(context: &Context) -> Option<Finding> {
         Ok(client) => client,
         Err(error) => return Some(Finding::failed("provider", &context.printer, &error)),
     };
-    let api = JsonApi::new(ApiShape::default(), client, Arc::new(SystemClock));
+    let api = JsonApi::new(ApiShape::default(), &provider, client, Arc::new(SystemClock));
     let start = Instant::now();
     Some(match api.reach(&provider).await {
         Ok(_) => Finding::ok("provider", format!("{} answers in {}", provider.origin_text(), in_ms(start.elapsed()))),

@@ -1,4 +1,4 @@
-//! What a login reads from standard input.
+//! What is read from standard input rather than from the command line, where everybody on the machine could read it.
 
 use std::io::{BufRead as _, Read as _};
 
@@ -27,6 +27,27 @@ fn read_secret(what: &'static str) -> anyhow::Result<Secret> {
         return Err(Usage::new(format!("standard input holds no {what}")).into());
     }
     Ok(Secret::new(secret))
+}
+
+/// Reads the value of setting `key`: the whole of standard input, which may have many lines. One newline at its end is not
+/// part of it.
+pub(crate) async fn setting(key: &'static str) -> anyhow::Result<Zeroizing<String>> {
+    tokio::task::spawn_blocking(move || {
+        let mut text = Zeroizing::new(String::new());
+        let mut input = std::io::stdin().lock().take(LONGEST_SECRET + 1);
+        input.read_to_string(&mut text).with_context(|| format!("could not read `{key}` from standard input"))?;
+        if text.len() as u64 > LONGEST_SECRET {
+            return Err(Usage::new(format!("standard input holds more than {} KiB", LONGEST_SECRET / 1024)).into());
+        }
+        if text.ends_with('\n') {
+            text.pop();
+            if text.ends_with('\r') {
+                text.pop();
+            }
+        }
+        Ok(text)
+    })
+    .await?
 }
 
 /// Reads the next line of standard input, or `None` at its end.

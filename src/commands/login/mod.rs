@@ -5,7 +5,7 @@
 
 mod browser;
 mod device;
-mod input;
+pub(super) mod input;
 mod oauth;
 mod password;
 mod saving;

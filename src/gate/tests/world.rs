@@ -126,6 +126,7 @@ impl World {
             refresh_token: Some(Secret::new("refresh")),
             attempt_key: AttemptKey::random().unwrap(),
             received_at: self.now(),
+            refresh_received_at: self.now(),
             access_lifetime: Lifetime::of(LIFETIME),
             refresh_lifetime: Lifetime::UNKNOWN,
         };

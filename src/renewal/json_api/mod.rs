@@ -40,6 +40,7 @@ use super::Revocation;
 use super::answer::Answer;
 use super::caller::Caller;
 use super::fault::RenewalFault;
+use super::issued::without_repeated;
 use super::tries::{Repeat, Verdict, is_passing, redeem, redeemable};
 use crate::gate::{Clock, Renewal, RenewalError, WayOut};
 use crate::http::{AddressError, ServerUrl, secrets_of};
@@ -57,10 +58,17 @@ pub struct JsonApi {
 }
 
 impl JsonApi {
-    /// The calls of `shape` that `client` makes. The constants of the shape are for `home`: a call with constants that would
-    /// go to another origin is not made, or made without them.
-    pub fn new(shape: ApiShape, home: &ServerUrl, client: Client, clock: Arc<dyn Clock>) -> Self {
-        Self { caller: Caller { client, clock }, shape: Arc::new(shape), home: home.origin() }
+    /// The calls of `shape`, which describes the API at `api`, that `client` makes. Its constants are for the server where
+    /// the shape has login and refresh, which is `api` unless it says otherwise: a call with constants that would go to
+    /// another origin is not made, or made without them.
+    pub fn new(shape: ApiShape, api: &ServerUrl, client: Client, clock: Arc<dyn Clock>) -> Self {
+        let home = match shape.server.as_deref().map(ServerUrl::parse) {
+            None => api.origin(),
+            Some(Ok(own)) => own.origin(),
+            // Nobody's.
+            Some(Err(_)) => Origin::new_opaque(),
+        };
+        Self { caller: Caller { client, clock }, shape: Arc::new(shape), home }
     }
 
     /// Returns where the refresh token of a login at `server` may be redeemed.
@@ -132,7 +140,7 @@ impl JsonApi {
             }
         };
         let repeat = if self.shape.is_safe_to_repeat() { Repeat::Safe } else { Repeat::Unsafe };
-        redeem(way_out, repeat, attempt).await
+        redeem(way_out, repeat, attempt).await.map(|issued| without_repeated(issued, refresh_token))
     }
 }
 

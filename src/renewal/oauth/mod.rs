@@ -39,6 +39,7 @@ pub use self::loopback::Loopback;
 use self::pen::{Kind, Pen};
 use self::tokens::Granted;
 use super::caller::Caller;
+use super::issued::without_repeated;
 use super::tries::{self, Repeat, Verdict};
 use super::{RenewalFault, Revocation};
 use crate::gate::{Clock, Renewal, RenewalError, WayOut};
@@ -172,7 +173,11 @@ impl Oauth {
                 (Grant::Client { scopes, audience: audience.as_deref() }, Repeat::Safe)
             }
         };
-        tries::redeem(way_out, repeat, || self.attempt(tokens, client, grant)).await
+        let issued = tries::redeem(way_out, repeat, || self.attempt(tokens, client, grant)).await?;
+        Ok(match grant {
+            Grant::RefreshToken(redeemed) => without_repeated(issued, redeemed),
+            Grant::Client { .. } => issued,
+        })
     }
 
     async fn attempt(&self, tokens: &TokenSet, client: &OauthClient, grant: Grant<'_>) -> Verdict {

@@ -154,6 +154,17 @@ fn each_setting_is_set_by_a_command_and_constants_are_shown_by_name_alone() {
     set("api.answer.access_token", "/data/token").expect(0).silent();
     set("api.expired", "401,419").expect(0).silent();
     set("api.login.headers", "{ X-Api-Key = \"canary\" }").expect(0).silent();
+    // A secret comes from a pipe; exactly one newline at its end is not part of it.
+    cli.run_with_input(&["profile", "set", "api.refresh.headers", "-"], "{ X-Api-Key = \"canary\" }\n")
+        .expect(0)
+        .silent();
+    cli.run_with_input(&["profile", "set", "api.login.username", "-"], "name\n\n").expect(0).silent();
+    let shown = cli.run(&["profile", "show", "--json"]).expect(0).json();
+    assert_eq!(shown["api"]["login"]["username"], "name\n", "{shown}");
+    let text = std::fs::read_to_string(cli.configuration().join("config.toml")).unwrap();
+    assert_eq!(text.matches("canary").count(), 2, "{text}");
+    cli.run_with_input(&["profile", "set", "api.login.username", "-"], "").expect(2);
+    cli.run(&["profile", "set", "api.login.username", "--unset"]).expect(0);
     let refused = set("api.answer.access_token", "data/token").expect(2);
     assert!(refused.stderr.contains("must be a JSON Pointer (RFC 6901)"), "{}", refused.stderr);
     let shown = cli.run(&["profile", "show", "--json"]).expect(0).json();

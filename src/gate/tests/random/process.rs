@@ -142,6 +142,7 @@ pub(super) fn login(pair: Pair, generation: Generation, received_at: Timestamp) 
         refresh_token,
         attempt_key: AttemptKey::random().unwrap(),
         received_at,
+        refresh_received_at: received_at,
         access_lifetime,
         refresh_lifetime,
     }
