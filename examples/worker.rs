@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use authcli::clock::SystemClock;
 use authcli::gate::{Clock, RefreshGate, Work};
-use authcli::http::{ClientOptions, ServerUrl, client_for};
+use authcli::http::{ClientOptions, LazyClient, ServerUrl};
 use authcli::profile::Configuration;
 use authcli::renewal::Provider;
 use authcli::session::{Request, SendError};
@@ -65,7 +65,7 @@ async fn open(directory: PathBuf) -> Result<Session, Box<dyn Error>> {
     let credential = Credential::open(configuration.directory(), id, store);
     let tokens = credential.load().await?.ok_or("not logged in")?;
     let server = ServerUrl::from_stored(&tokens.server)?;
-    let client = client_for(&server, &ClientOptions::default())?;
+    let client = LazyClient::new(server.clone(), ClientOptions::default());
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let api = profile.api.clone().unwrap_or_default();
     // At an OAuth 2.0 server a refresh whose answer was lost is not sent again: some take the second for a theft.

@@ -26,7 +26,7 @@
 //!
 //! use authcli::clock::SystemClock;
 //! use authcli::gate::{Clock, RefreshGate, Work};
-//! use authcli::http::{ClientOptions, ServerUrl, client_for};
+//! use authcli::http::{ClientOptions, LazyClient, ServerUrl};
 //! use authcli::profile::Configuration;
 //! use authcli::renewal::Provider;
 //! use authcli::session::Request;
@@ -40,7 +40,7 @@
 //! let credential = Credential::open(configuration.directory(), id, store);
 //! let tokens = credential.load().await?.ok_or("not logged in")?;
 //! let server = ServerUrl::from_stored(&tokens.server)?;
-//! let client = client_for(&server, &ClientOptions::default())?;
+//! let client = LazyClient::new(server.clone(), ClientOptions::default());
 //! let clock: Arc<dyn Clock> = Arc::new(SystemClock);
 //! let api = profile.api.clone().unwrap_or_default();
 //! let renewal = Arc::new(Provider::of(&tokens, &api, &server, false, client.clone(), Arc::clone(&clock)));

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::{CONTENT_LENGTH, HeaderMap, HeaderValue, TRANSFER_ENCODING};
-use reqwest::{Client, Method, Response};
+use reqwest::{Method, Response};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tracing::{Level, debug, enabled};
 use url::Url;
@@ -34,7 +34,7 @@ use crate::attachment::Attachment;
 use crate::claims::Claims;
 use crate::error::{StoreError, TokenError};
 use crate::gate::RefreshGate;
-use crate::http::{Body, Challenge, Outgoing, ServerUrl, log_request, log_response, secrets_of};
+use crate::http::{Body, Challenge, LazyClient, Outgoing, ServerUrl, log_request, log_response, secrets_of};
 use crate::token::{Generation, TokenSet};
 
 /// How long a request waits while not a byte comes or goes, unless it has a time of its own.
@@ -49,7 +49,7 @@ const ONCE_MARGIN: Duration = Duration::from_mins(1);
 #[derive(Clone)]
 pub struct Session {
     gate: RefreshGate,
-    client: Client,
+    client: LazyClient,
     server: ServerUrl,
     /// How tokens are sent; shared by all clones.
     attachment: Arc<Attachment>,
@@ -81,9 +81,9 @@ impl Request {
 }
 
 impl Session {
-    /// A session whose tokens come from `gate` and are for `server`, which takes them as `attachment` says. `client` must
-    /// not follow redirects: it would carry the token along.
-    pub fn new(gate: RefreshGate, client: Client, server: ServerUrl, attachment: Attachment) -> Self {
+    /// A session whose tokens come from `gate` and are for `server`, which takes them as `attachment` says. `client` is
+    /// made when the first request is sent.
+    pub fn new(gate: RefreshGate, client: LazyClient, server: ServerUrl, attachment: Attachment) -> Self {
         Self { gate, client, server, attachment: Arc::new(attachment), patient: false }
     }
 
@@ -220,11 +220,12 @@ impl Session {
     /// them is logged.
     async fn exchange(
         &self,
-        client: &Client,
+        client: &LazyClient,
         request: &Request,
         tokens: &TokenSet,
         attached: bool,
     ) -> Result<Response, SendError> {
+        let client = client.get().map_err(SendError::Client)?;
         let mut outgoing = request.body.open().await.map_err(SendError::Body)?.ok_or(SendError::BodySpent)?;
         let mut head = reqwest::Request::new(request.method.clone(), request.url.clone());
         head.headers_mut().clone_from(&request.headers);

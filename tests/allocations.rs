@@ -13,7 +13,7 @@ use authcli::credential::{Credential, NewSession};
 use authcli::error::TokenError;
 use authcli::expiry::Lifetime;
 use authcli::gate::{Clock, RefreshGate, Work};
-use authcli::http::{ClientOptions, ServerUrl, client_for};
+use authcli::http::{ClientOptions, LazyClient, ServerUrl};
 use authcli::renewal::{ApiShape, JsonApi};
 use authcli::store::StoreKind;
 use authcli::token::{IssuedTokens, Secret, TokenSet};
@@ -84,7 +84,7 @@ fn logged_in(access_lifetime: Lifetime, work: Work) -> (TempDir, RefreshGate) {
         locked.save(session).await.expect("the session is saved");
         credential.load().await.expect("it is loaded").expect("it is there")
     });
-    let client = client_for(&server, &ClientOptions::default()).expect("a client");
+    let client = LazyClient::new(server.clone(), ClientOptions::default());
     let renewal = Arc::new(JsonApi::new(ApiShape::default(), &server, client, Arc::clone(&clock)));
     (directory, RefreshGate::new(tokens, credential.ports(renewal, clock), work))
 }

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use authcli::clock::SystemClock;
 use authcli::gate::{Clock, RefreshGate, Work};
-use authcli::http::{ClientOptions, ServerUrl, client_for};
+use authcli::http::{ClientOptions, LazyClient, ServerUrl};
 use authcli::renewal::{ApiShape, JsonApi};
 use authcli::session::Request;
 use authcli::store::StoreKind;
@@ -67,7 +67,7 @@ async fn session_of(cli: &Cli, server: &str) -> Session {
     let credential = Credential::open(&cli.configuration(), &cli.credential(), StoreKind::File);
     let tokens = credential.load().await.unwrap().expect("somebody is logged in");
     let server = ServerUrl::parse(server).unwrap();
-    let client = client_for(&server, &ClientOptions::default()).unwrap();
+    let client = LazyClient::new(server.clone(), ClientOptions::default());
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let renewal = Arc::new(JsonApi::new(ApiShape::default(), &server, client.clone(), Arc::clone(&clock)));
     let gate = RefreshGate::new(tokens, credential.ports(renewal, clock), Work::Long);

@@ -91,7 +91,10 @@ Examples:
   authcli login --issuer https://id.example.com --client-id my-cli --server https://api.example.com
   authcli login --issuer https://id.example.com --client-id my-cli --server https://api.example.com --flow device
   printf %s \"$SECRET\" | authcli login --issuer https://id.example.com --client-id my-service \
-    --server https://api.example.com --flow client-credentials --client-secret-stdin")]
+    --server https://api.example.com --flow client-credentials --client-secret-stdin
+
+A server with a certificate authority of its own: `authcli profile set cacert FILE` names the authorities to trust, for the \
+login and all that follows.")]
     Login(LoginArgs),
     /// Revoke the session at the server and forget the tokens
     #[command(after_help = "\

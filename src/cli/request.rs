@@ -38,8 +38,8 @@ pub(crate) struct SendArgs {
     pub(crate) path: String,
     #[command(flatten)]
     pub(crate) request: RequestArgs,
-    /// Send JSON: the text itself, @FILE, or - for standard input. Checked before it is sent, with Content-Type and
-    /// Accept of application/json unless -H says otherwise
+    /// Send JSON: the text itself, @FILE, or - for standard input. Checked before it is sent (of more
+    /// than 8 MiB from a pipe the beginning), with Content-Type and Accept of application/json unless -H says otherwise
     #[arg(long, value_name = "JSON|@FILE|-", allow_hyphen_values = true, conflicts_with_all = ["data", "form"])]
     pub(crate) json: Option<String>,
     /// Print the head of the answer before the body

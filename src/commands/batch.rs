@@ -11,6 +11,7 @@ use authcli::load::{
     self, AnswerLine, BadLine, Ended, Job, Line, LineRequest, Lines, Manner, Order, Outbox, Sink, Source,
 };
 use authcli::session::Request;
+use bytes::Bytes;
 use reqwest::Method;
 use tokio::sync::watch;
 
@@ -20,7 +21,7 @@ use super::limits::at_a_time;
 use super::request::request;
 use crate::cli::BatchArgs;
 use crate::outcome::{Exit, Usage};
-use crate::ui::output::Output;
+use crate::ui::output::print;
 use crate::ui::{Printer, report};
 
 const LONGEST_BODY: usize = 8 * 1024 * 1024;
@@ -68,8 +69,7 @@ pub(crate) async fn run(context: &mut Context, args: BatchArgs) -> anyhow::Resul
         drop((source, sink));
         Ok(broken)
     };
-    let mut output = Output::stdout();
-    let writing = departures.depart(async |lines: &[u8]| output.write(lines).await);
+    let writing = departures.depart(async |lines: &[u8]| print(Bytes::copy_from_slice(lines)).await);
     let (broken, ()) = tokio::try_join!(sending, writing)?;
 
     let gravest = std::mem::replace(&mut *gravest.lock().unwrap_or_else(PoisonError::into_inner), Gravest::none());

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use authcli::gate::{RefreshGate, Work};
 use authcli::load::{self, Ended, Manner, Order, Outbox, Pace, Repeat, Report, Sink, Tally, milliseconds};
+use bytes::Bytes;
 use serde_json::json;
 
 use super::context::Context;
@@ -14,7 +15,7 @@ use super::limits::at_a_time;
 use super::request::request;
 use crate::cli::BurstArgs;
 use crate::outcome::{Exit, Usage};
-use crate::ui::output::Output;
+use crate::ui::output::print;
 use crate::ui::progress::{Progress, Whole};
 use crate::ui::{report, summary};
 
@@ -58,8 +59,7 @@ pub(crate) async fn run(context: &mut Context, args: BurstArgs) -> anyhow::Resul
         drop(sink);
         Ok(())
     };
-    let mut output = Output::stdout();
-    let writing = departures.depart(async |lines: &[u8]| output.write(lines).await);
+    let writing = departures.depart(async |lines: &[u8]| print(Bytes::copy_from_slice(lines)).await);
     let showing = progress.follow(|| {
         let tally = &lock(&results).tally;
         (tally.requests(), tally.failed(), session.gate().counts().refreshes)

@@ -96,7 +96,7 @@ pub(super) fn pair<'a>(typed: &'a str, option: &str) -> Result<(&'a str, &'a str
     }
 }
 
-/// What is too long to be kept comes from a pipe and goes out as it is read, so nobody can look at it before.
+/// What is too long to be kept comes from a pipe and goes out as it is read, so only its beginning can be looked at before.
 async fn json_body(typed: &str) -> anyhow::Result<Body> {
     let input = Input::of(typed);
     let body = data(input).await?;
@@ -107,10 +107,41 @@ async fn json_body(typed: &str) -> anyhow::Result<Body> {
             let read = move || serde_json::from_reader::<_, IgnoredAny>(io::BufReader::new(file));
             tokio::task::spawn_blocking(read).await?
         }
-        _ => Ok(IgnoredAny),
+        _ => body.beginning().map_or(Ok(IgnoredAny), |read| begun_json(&read)),
     };
     match checked {
         Ok(_) => Ok(body),
         Err(error) => Err(Usage::new(format!("what `--json` was given is not JSON: {error}")).into()),
+    }
+}
+
+/// Checks text that goes on: only what no continuation could mend is a fault.
+fn begun_json(text: &[u8]) -> serde_json::Result<IgnoredAny> {
+    // A number at the end may be half of one.
+    let end = text.iter().rposition(|byte| !b"+-.0123456789Ee".contains(byte)).map_or(0, |last| last + 1);
+    match serde_json::from_slice(&text[..end]) {
+        Err(error) if error.is_eof() => Ok(IgnoredAny),
+        checked => checked,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_beginning_of_json_may_go_on() {
+        let whole =
+            r#" {"a\u00e4\ud83d\ude00": [1, -2.5e+10, true, false, null, "\"-1e", {}, []], "b": "ä"} "#.as_bytes();
+        for end in 0..=whole.len() {
+            assert!(begun_json(&whole[..end]).is_ok(), "{}", String::from_utf8_lossy(&whole[..end]));
+        }
+    }
+
+    #[test]
+    fn what_nothing_can_mend_is_refused() {
+        for text in ["nope", "[1 2 ", "{1:", "{} {", "[tru,", "[1,]", "{\"a\" 1 ", "[01,"] {
+            assert!(begun_json(text.as_bytes()).is_err(), "{text}");
+        }
     }
 }

@@ -5,7 +5,6 @@ use std::path::Path;
 use anyhow::Context as _;
 use authcli::clock::SystemClock;
 use authcli::gate::{Clock as _, Work};
-use authcli::http::client_for;
 use authcli::session::{Answer, Content, NotFollowed, Retry, Trouble, accept_codings, with_retries};
 use reqwest::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, LOCATION};
 use reqwest::{Method, Response};
@@ -15,7 +14,7 @@ use super::request::{request, why_refused};
 use crate::cli::{FetchArgs, SendArgs};
 use crate::outcome::Exit;
 use crate::ui::download::Download;
-use crate::ui::output::{FileOutput, Output};
+use crate::ui::output::{FileOutput, print};
 use crate::ui::{report, screen};
 
 /// `get` and `head`.
@@ -40,11 +39,7 @@ pub(crate) async fn run(context: &mut Context, method: Method, args: SendArgs, f
         args.retry,
         || SystemClock.now(),
         async |request| {
-            if follow {
-                session.send_following(request, |server| client_for(server, options)).await
-            } else {
-                session.send(request).await
-            }
+            if follow { session.send_following(request, options).await } else { session.send(request).await }
         },
         |retry| printer.warn(&told(retry)),
     )
@@ -80,22 +75,21 @@ struct Shape {
 
 /// Bytes as they come go to a pipe, and with `raw` to a terminal; else a terminal is spared what it would obey.
 async fn to_stdout(context: &Context, answer: Answer, shape: Shape, raw: bool) -> anyhow::Result<()> {
-    let mut output = Output::stdout();
     let screen = context.printer.screen().filter(|_| !raw);
     let (head, is_json) = (Head::of(&answer.response), is_json(answer.response.headers()));
     let mut body = Content::of(answer, shape.decode);
     if shape.head {
         let head = head.bytes(body.is_decoded());
         match screen {
-            Some(_) => output.write(screen::printable(&String::from_utf8_lossy(&head)).as_bytes()).await?,
-            None => output.write(&head).await?,
+            Some(_) => print(screen::printable(&String::from_utf8_lossy(&head))).await?,
+            None => print(head).await?,
         }
     }
     if let Some(screen) = screen {
-        return screen::show(&mut output, body, is_json, screen.color).await;
+        return screen::show(body, is_json, screen.color).await;
     }
     while let Some(chunk) = body.chunk().await? {
-        output.write(&chunk).await?;
+        print(chunk).await?;
     }
     Ok(())
 }

@@ -26,7 +26,7 @@ pub(crate) use self::outgoing::Outgoing;
 /// How much of a source is kept in memory to be sent again: 8 MiB.
 pub const KEPT_IN_MEMORY: usize = 8 * 1024 * 1024;
 /// How much is read from a file or pipe at once.
-const READ_AT_ONCE: usize = 256 * 1024;
+const READ_AT_ONCE: usize = 1024 * 1024;
 
 type Source = BoxStream<'static, io::Result<Bytes>>;
 
@@ -46,13 +46,19 @@ enum Kind {
         length: u64,
     },
     Once {
-        source: Arc<Mutex<Option<Source>>>,
+        stream: Arc<Mutex<Option<Begun>>>,
         length: Option<u64>,
     },
     Kept {
         body: Arc<Kept>,
         length: Option<u64>,
     },
+}
+
+/// What was read of a source, and the rest of it.
+struct Begun {
+    read: Bytes,
+    rest: Source,
 }
 
 impl Body {
@@ -77,7 +83,11 @@ impl Body {
     /// A stream that is sent once. With a `length`, in bytes, it must have just that; without, it is sent in chunks
     /// (RFC 9112 section 7.1).
     pub fn once(source: impl Stream<Item = io::Result<Bytes>> + Send + 'static, length: Option<u64>) -> Self {
-        Self { kind: Kind::Once { source: Arc::new(Mutex::new(Some(source.boxed()))), length } }
+        Self::begun(Bytes::new(), source.boxed(), length)
+    }
+
+    fn begun(read: Bytes, rest: Source, length: Option<u64>) -> Self {
+        Self { kind: Kind::Once { stream: Arc::new(Mutex::new(Some(Begun { read, rest }))), length } }
     }
 
     /// Reads `source` as far as [`KEPT_IN_MEMORY`]. If it ends within that the body is repeatable; if not, it is sent once,
@@ -93,8 +103,7 @@ impl Body {
         let mut read = BytesMut::new();
         while let Some(chunk) = source.next().await.transpose()? {
             if read.len() + chunk.len() > KEPT_IN_MEMORY {
-                let begun = stream::iter([Ok(read.freeze()), Ok(chunk)]);
-                return Ok(Self::once(begun.chain(source), length));
+                return Ok(Self::begun(read.freeze(), stream::iter([Ok(chunk)]).chain(source).boxed(), length));
             }
             read.extend_from_slice(&chunk);
         }
@@ -138,6 +147,12 @@ impl Body {
         }
     }
 
+    /// Returns what has been read of a stream that is still to be sent.
+    pub fn beginning(&self) -> Option<Bytes> {
+        let Kind::Once { stream, .. } = &self.kind else { return None };
+        stream.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|begun| begun.read.clone())
+    }
+
     /// Makes ready to send it. `None`: it was a stream, and has been sent.
     pub(crate) async fn open(&self) -> io::Result<Option<Outgoing>> {
         Ok(Some(match &self.kind {
@@ -147,10 +162,11 @@ impl Body {
                 let file = tokio::fs::File::open(path).await?;
                 Outgoing::stream(ReaderStream::with_capacity(file, READ_AT_ONCE).boxed(), Some(*length))
             }
-            Kind::Once { source, length } => {
-                let taken = source.lock().unwrap_or_else(PoisonError::into_inner).take();
-                let Some(source) = taken else { return Ok(None) };
-                Outgoing::stream(source, *length)
+            Kind::Once { stream, length } => {
+                let taken = stream.lock().unwrap_or_else(PoisonError::into_inner).take();
+                let Some(Begun { read, rest }) = taken else { return Ok(None) };
+                let read = stream::iter((!read.is_empty()).then_some(Ok(read)));
+                Outgoing::stream(read.chain(rest).boxed(), *length)
             }
             Kind::Kept { body, length } => return Ok(body.open(*length)),
         }))

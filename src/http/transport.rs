@@ -48,12 +48,11 @@ impl ClientOptions {
     }
 }
 
-/// Returns a client for `server`. It follows no redirect: a token must not travel to where it was not meant to go. It
-/// bounds the time to connect, and no other: whoever sends a request knows what it may take.
+/// Makes the client that a [`LazyClient`](super::LazyClient) promises.
 ///
 /// For an `http://` server it loads no TLS roots, which would take most of the time of a short call; such a client could
 /// trust no https server. On loopback it ignores proxies of the environment: they could not reach this machine.
-pub fn client_for(server: &ServerUrl, options: &ClientOptions) -> reqwest::Result<Client> {
+pub(super) fn client_for(server: &ServerUrl, options: &ClientOptions) -> reqwest::Result<Client> {
     let mut builder = Client::builder().redirect(Policy::none()).connect_timeout(CONNECT_BOUND);
     if !server.is_https() {
         builder = builder.tls_certs_only([]);

@@ -5,6 +5,7 @@
 use url::Url;
 
 use super::json_api::ShapeError;
+use crate::http::NoClient;
 
 /// What one try to reach a login, refresh or logout endpoint came to.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +50,9 @@ pub enum RenewalFault {
     /// The call cannot be put together as the profile describes it. Nothing was sent.
     #[error("the profile describes no call that can be sent")]
     Shape(#[from] ShapeError),
+    /// There is nothing to call with. Nothing was sent.
+    #[error("no request can be sent")]
+    Client(#[from] NoClient),
     /// The answer was not of the form that this kind of server uses.
     #[error("{url} answered {status} with {what}")]
     Nonsense {
@@ -80,7 +84,7 @@ impl RenewalFault {
             Self::Status { status, .. } => {
                 matches!(*status, reqwest::StatusCode::BAD_GATEWAY | reqwest::StatusCode::GATEWAY_TIMEOUT)
             }
-            Self::Unreachable { .. } | Self::Refused { .. } | Self::Shape(_) => false,
+            Self::Unreachable { .. } | Self::Refused { .. } | Self::Shape(_) | Self::Client(_) => false,
         }
     }
 }

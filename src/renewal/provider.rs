@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use reqwest::Client;
 use url::Url;
 
 use super::fault::RenewalFault;
 use super::json_api::{ApiShape, JsonApi};
 use super::oauth::Oauth;
 use crate::gate::{Clock, Renewal, RenewalError, WayOut};
-use crate::http::ServerUrl;
+use crate::http::{LazyClient, ServerUrl};
 use crate::token::{IssuedTokens, OauthClient, Secret, TokenSet};
 
 /// What renews and revokes sessions of one kind of server.
@@ -25,15 +24,15 @@ pub enum Provider {
 }
 
 impl Provider {
-    /// The provider of the session that `tokens` belong to. `client` must not follow redirects, and is one for the host of
-    /// their endpoints. The profile says the rest: the `shape` of the JSON API at `api`, and whether an OAuth 2.0 server takes a refresh
-    /// that comes twice for the same one.
+    /// The provider of the session that `tokens` belong to. `client` is one for the host of their endpoints. The profile
+    /// says the rest: the `shape` of the JSON API at `api`, and whether an OAuth 2.0 server takes a refresh that comes
+    /// twice for the same one.
     pub fn of(
         tokens: &TokenSet,
         shape: &ApiShape,
         api: &ServerUrl,
         safe_to_repeat: bool,
-        client: Client,
+        client: LazyClient,
         clock: Arc<dyn Clock>,
     ) -> Self {
         match tokens.oauth {

@@ -41,6 +41,16 @@ pub(super) enum Verdict {
     Misconfigured(RenewalFault),
 }
 
+impl Verdict {
+    /// What a call comes to that brought no answer.
+    pub(super) fn of_fault(fault: RenewalFault) -> Self {
+        match fault {
+            RenewalFault::Shape(_) | RenewalFault::Client(_) => Self::Misconfigured(fault),
+            _ => Self::Again(fault, None),
+        }
+    }
+}
+
 /// Whether the server may be sent a request again that it may have received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Repeat {

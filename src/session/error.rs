@@ -7,6 +7,7 @@ use std::time::Duration;
 use url::Url;
 
 use crate::error::TokenError;
+use crate::http::NoClient;
 
 /// What is known of a final 401 or 403.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +34,9 @@ pub enum SendError {
     /// The address is not on the session's origin. Nothing was sent.
     #[error("{0} is not on the origin that the tokens are for")]
     WrongOrigin(String),
+    /// There is nothing to send with. Nothing was sent.
+    #[error("no request can be sent")]
+    Client(#[source] NoClient),
     /// The body could not be read, or not to its end. What was sent of it the server has seen.
     #[error("could not read the body of the request")]
     Body(#[source] io::Error),

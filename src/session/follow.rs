@@ -6,14 +6,14 @@
 //! - No redirect leads from https to http.
 //! - Ten are followed; the next redirect is the answer.
 
+use reqwest::StatusCode;
 use reqwest::header::{HeaderMap, LOCATION};
-use reqwest::{Client, StatusCode};
 use tokio::time::{Instant, timeout_at};
 use tracing::debug;
 use url::Url;
 
 use super::{Answer, Request, SendError, Session};
-use crate::http::{Body, ServerUrl};
+use crate::http::{Body, ClientOptions, LazyClient, ServerUrl};
 
 const MOST_REDIRECTS: usize = 10;
 
@@ -29,20 +29,14 @@ pub enum NotFollowed {
 }
 
 impl Session {
-    /// Sends `request` and follows redirects. `client_for` makes the clients for other origins; they must not follow
-    /// redirects themselves.
-    pub async fn send_following(
-        &self,
-        request: &Request,
-        client_for: impl Fn(&ServerUrl) -> reqwest::Result<Client>,
-    ) -> Result<Answer, SendError> {
+    /// Sends `request` and follows redirects. Clients for other origins are set up with `options`.
+    pub async fn send_following(&self, request: &Request, options: &ClientOptions) -> Result<Answer, SendError> {
         let timed = request.timeout.and_then(|bound| Some((Instant::now().checked_add(bound)?, bound)));
         let mut request = request.clone();
         let mut followed = 0;
         let mut bare = false;
         loop {
-            let mut answer =
-                if bare { self.send_bare(&request, &client_for).await? } else { self.send(&request).await? };
+            let mut answer = if bare { self.send_bare(&request, options).await? } else { self.send(&request).await? };
             let next = match target(&request.url, answer.response.status(), answer.response.headers()) {
                 Ok(Some(_)) if followed == MOST_REDIRECTS => Err(NotFollowed::TooMany),
                 next => next,
@@ -70,16 +64,11 @@ impl Session {
     }
 
     /// Sends `request` without a token, to whatever origin.
-    async fn send_bare(
-        &self,
-        request: &Request,
-        client_for: impl Fn(&ServerUrl) -> reqwest::Result<Client>,
-    ) -> Result<Answer, SendError> {
+    async fn send_bare(&self, request: &Request, options: &ClientOptions) -> Result<Answer, SendError> {
         let origin = request.url.origin().ascii_serialization();
-        let network = |cause| super::network_error(&request.url, cause);
         // An origin alone is always an address.
         let server = ServerUrl::parse(&origin).map_err(|_| SendError::WrongOrigin(origin.clone()))?;
-        let client = client_for(&server).map_err(network)?;
+        let client = LazyClient::new(server, options.clone());
         let tokens = self.gate.snapshot();
         let sending = self.exchange(&client, request, &tokens, false);
         let timed = request.timeout.and_then(|bound| Some((Instant::now().checked_add(bound)?, bound)));

@@ -1,17 +1,15 @@
 //! Writing an answer: to standard output, or to a file.
 
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
 use tempfile::{NamedTempFile, TempPath};
 use tokio::fs::File;
-use tokio::io::{AsyncWriteExt as _, Stdout};
+use tokio::io::AsyncWriteExt as _;
 
 /// As many as Linux follows.
 const MOST_LINKS: u32 = 40;
-
-/// Standard output, written through the runtime: a reader that pauses must not keep a signal from being noticed.
-pub(crate) struct Output(Stdout);
 
 /// Standard output did not take what was written.
 #[derive(Debug, thiserror::Error)]
@@ -25,16 +23,17 @@ impl OutputError {
     }
 }
 
-impl Output {
-    pub(crate) fn stdout() -> Self {
-        Self(tokio::io::stdout())
-    }
-
-    /// Writes all of `bytes` at once: half a line of an answer that goes on for long must not wait for its end.
-    pub(crate) async fn write(&mut self, bytes: &[u8]) -> Result<(), OutputError> {
-        self.0.write_all(bytes).await.map_err(OutputError)?;
-        self.0.flush().await.map_err(OutputError)
-    }
+/// Writes all of `bytes` to standard output, and at once: half a line of an answer that goes on for long must not wait for
+/// its end. A thread of the runtime's does it, because a reader that pauses must not keep a signal from being noticed; not
+/// by way of tokio's standard output, which copies every byte and takes two turns of a thread where one will do.
+pub(crate) async fn print(bytes: impl Into<Bytes>) -> Result<(), OutputError> {
+    let bytes = bytes.into();
+    let written = aside(move || {
+        let mut stdout = io::stdout().lock();
+        stdout.write_all(&bytes)?;
+        stdout.flush()
+    });
+    written.await.map_err(OutputError)
 }
 
 /// A file that appears whole or not at all. What is no regular file (a device, a pipe) is written straight.
@@ -49,7 +48,7 @@ pub(crate) struct FileOutput {
 impl FileOutput {
     pub(crate) async fn create(path: &Path) -> io::Result<Self> {
         let mut target = path.to_owned();
-        on_disk(move || {
+        aside(move || {
             let (file, temporary) = match std::fs::metadata(&target) {
                 Ok(metadata) if !metadata.is_file() => (std::fs::OpenOptions::new().write(true).open(&target)?, None),
                 _ => {
@@ -74,7 +73,7 @@ impl FileOutput {
         let Self { target, mut file, temporary, length } = self;
         file.flush().await?;
         if let Some(temporary) = temporary {
-            on_disk(move || Ok(temporary.persist(&target)?)).await?;
+            aside(move || Ok(temporary.persist(&target)?)).await?;
         }
         Ok(length)
     }
@@ -103,6 +102,7 @@ fn temporary_for(target: &Path) -> io::Result<NamedTempFile> {
     builder.tempfile_in(directory)
 }
 
-async fn on_disk<T: Send + 'static>(job: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+/// Runs a job that may block.
+async fn aside<T: Send + 'static>(job: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
     tokio::task::spawn_blocking(job).await.map_err(io::Error::other)?
 }

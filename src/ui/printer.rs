@@ -2,9 +2,10 @@
 
 use std::io::{self, IsTerminal as _, Write as _};
 
+use bytes::Bytes;
 use tracing_subscriber::EnvFilter;
 
-use super::output::{Output, OutputError};
+use super::output::{OutputError, print};
 use crate::cli::{ColorChoice, Global};
 
 /// Knows how quiet and how colourful to be.
@@ -16,6 +17,8 @@ pub(crate) struct Printer {
     screen: Option<Screen>,
     /// The command that logs in to the profile in use, for hints.
     login_command: String,
+    /// The command that names a file of certificate authorities in the profile in use, for hints.
+    cacert_command: String,
 }
 
 /// Standard output is a terminal.
@@ -35,16 +38,28 @@ impl Printer {
             ColorChoice::Never => false,
         };
         let screen = io::stdout().is_terminal().then(|| Screen { color: color_on(true) });
-        Self { quiet: global.quiet, color: color_on(terminal), terminal, screen, login_command: "authcli login".into() }
+        Self {
+            quiet: global.quiet,
+            color: color_on(terminal),
+            terminal,
+            screen,
+            login_command: "authcli login".into(),
+            cacert_command: "authcli profile set cacert FILE".into(),
+        }
     }
 
     /// The same for a profile other than the default one.
     pub(crate) fn for_profile(self, name: &str) -> Self {
-        Self { login_command: format!("authcli login --profile {name}"), ..self }
+        let named = |command: String| command + " --profile " + name;
+        Self { login_command: named(self.login_command), cacert_command: named(self.cacert_command), ..self }
     }
 
     pub(crate) fn login_command(&self) -> &str {
         &self.login_command
+    }
+
+    pub(crate) fn cacert_command(&self) -> &str {
+        &self.cacert_command
     }
 
     /// Sends what the library tells of its work to standard error: with -v its decisions, with -vv all it says. What
@@ -85,7 +100,7 @@ impl Printer {
 
     /// Writes data that may be no text to standard output.
     pub(crate) async fn bytes(&self, bytes: &[u8]) -> Result<(), OutputError> {
-        Output::stdout().write(bytes).await
+        print(Bytes::copy_from_slice(bytes)).await
     }
 
     /// Says what was done.

@@ -2,10 +2,11 @@
 
 use std::error::Error;
 use std::io;
+use std::iter;
 use std::sync::Arc;
 
 use authcli::error::{StoreError, TokenError};
-use authcli::http::{AddressError, messages, refuses_certificate};
+use authcli::http::{AddressError, NoClient, messages, refuses_certificate};
 use authcli::profile::ProfileError;
 use authcli::renewal::oauth::OauthError;
 use authcli::renewal::{LoginError, RenewalFault};
@@ -18,14 +19,12 @@ use crate::outcome::{Exit, NoServer, NotLoggedIn, Unsaved, Usage};
 
 const STORE_HINT: &str = "unlock the keyring, or log in with `--store file` to keep tokens in a private file";
 
-const CERTIFICATE_HINT: &str = "if the server has a certificate authority of its own, name its file with `--cacert`";
-
 /// Tells what went wrong and returns how the program ends.
 pub(crate) fn failure(printer: &Printer, error: &anyhow::Error) -> Exit {
     if is_closed_pipe(error) {
         return Exit::Done;
     }
-    let Verdict { exit, hint } = judge(error, printer.login_command());
+    let Verdict { exit, hint } = judge(error, printer);
     tell(printer, error.as_ref(), hint.as_deref());
     exit
 }
@@ -41,7 +40,8 @@ fn tell(printer: &Printer, error: &(dyn Error + 'static), hint: Option<&str>) {
 
 /// Tells why a request has no answer, where that does not end the program.
 pub(crate) fn unanswered(printer: &Printer, error: &SendError) {
-    tell(printer, error, judge_send(error, printer.login_command()).hint.as_deref());
+    let verdict = judge_transport(error, printer).unwrap_or_else(|| judge_send(error, printer.login_command()));
+    tell(printer, error, verdict.hint.as_deref());
 }
 
 /// Returns how the program ends after a request without an answer.
@@ -84,7 +84,7 @@ pub(crate) struct Told {
 
 /// Returns what would be said of `error` if a command failed with it.
 pub(crate) fn told(printer: &Printer, error: &anyhow::Error) -> Told {
-    let Verdict { exit, hint } = judge(error, printer.login_command());
+    let Verdict { exit, hint } = judge(error, printer);
     Told { what: in_one_line(error), hint, exit }
 }
 
@@ -106,8 +106,11 @@ fn ends_with(exit: Exit, hint: impl Into<String>) -> Verdict {
     Verdict { exit, hint: Some(hint.into()) }
 }
 
-/// `login` is the command that logs in to the profile in use.
-fn judge(error: &anyhow::Error, login: &str) -> Verdict {
+fn judge(error: &anyhow::Error, printer: &Printer) -> Verdict {
+    if let Some(verdict) = judge_transport(error.as_ref(), printer) {
+        return verdict;
+    }
+    let login = printer.login_command();
     if let Some(usage) = error.downcast_ref::<Usage>() {
         return Verdict { exit: Exit::Usage, hint: usage.hint().map(str::to_owned) };
     }
@@ -141,9 +144,6 @@ fn judge(error: &anyhow::Error, login: &str) -> Verdict {
     if error.is::<Binary>() {
         return ends_with(Exit::Other, "write it to a file with `-o FILE`, or show it all the same with `-o -`");
     }
-    if error.is::<NoServer>() && error.chain().any(refuses_certificate) {
-        return ends_with(Exit::Unreachable, CERTIFICATE_HINT);
-    }
     if error.is::<NoServer>() {
         return ends_with(
             Exit::Unreachable,
@@ -160,6 +160,20 @@ fn judge(error: &anyhow::Error, login: &str) -> Verdict {
     ends(Exit::Other)
 }
 
+/// What keeps every call alike from being made, whatever it was for.
+fn judge_transport(error: &(dyn Error + 'static), printer: &Printer) -> Option<Verdict> {
+    let cacert = printer.cacert_command();
+    if refuses_certificate(error) {
+        let hint = format!("if the server has a certificate authority of its own, name its file: `{cacert}`");
+        return Some(ends_with(Exit::Unreachable, hint));
+    }
+    iter::successors(Some(error), |error| (**error).source()).any(<dyn Error + 'static>::is::<NoClient>).then(|| {
+        let hint = format!("install this system's certificate authorities, or name a file of some: `{cacert}`");
+        ends_with(Exit::Other, hint)
+    })
+}
+
+/// `login` is the command that logs in to the profile in use, here and below.
 fn judge_not_logged_in(error: &NotLoggedIn, login: &str) -> Verdict {
     match error {
         NotLoggedIn::Nowhere { .. } | NotLoggedIn::Ended { .. } => {
@@ -177,10 +191,7 @@ fn judge_send(error: &SendError, login: &str) -> Verdict {
         SendError::Token(error) => judge_token(error, login),
         SendError::WrongOrigin(_) => ends(Exit::Usage),
         SendError::TimedOut { .. } | SendError::Silent { .. } | SendError::Coding { .. } => ends(Exit::Unreachable),
-        SendError::Network { cause, .. } if refuses_certificate(cause) => {
-            ends_with(Exit::Unreachable, CERTIFICATE_HINT)
-        }
-        SendError::Body(_) | SendError::BodySpent => ends(Exit::Other),
+        SendError::Client(_) | SendError::Body(_) | SendError::BodySpent => ends(Exit::Other),
         _ => ends_with(Exit::Unreachable, "is the server running, and is its address right? `authcli status` shows it"),
     }
 }

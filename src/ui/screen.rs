@@ -3,7 +3,7 @@
 use authcli::session::Content;
 
 use super::json;
-use super::output::Output;
+use super::output::print;
 
 /// JSON beyond this is shown as it comes: 1 MiB.
 const LONGEST_PRETTY: usize = 1024 * 1024;
@@ -14,7 +14,7 @@ const LONGEST_PRETTY: usize = 1024 * 1024;
 pub(crate) struct Binary;
 
 /// Shows `content`; JSON, if it is that, indented, and in colours if they are wanted.
-pub(crate) async fn show(output: &mut Output, mut content: Content, is_json: bool, color: bool) -> anyhow::Result<()> {
+pub(crate) async fn show(mut content: Content, is_json: bool, color: bool) -> anyhow::Result<()> {
     let mut begun = Vec::new();
     let mut over = false;
     while !over && (begun.is_empty() || is_json && begun.len() <= LONGEST_PRETTY) {
@@ -33,14 +33,14 @@ pub(crate) async fn show(output: &mut Output, mut content: Content, is_json: boo
         && over
         && let Some(pretty) = json::pretty(&text, color)
     {
-        output.write(pretty.as_bytes()).await?;
+        print(pretty).await?;
         return Ok(());
     }
-    output.write(text.as_bytes()).await?;
+    print(text).await?;
     while let Some(chunk) = content.chunk().await? {
-        output.write(filter.pass(&chunk).as_bytes()).await?;
+        print(filter.pass(&chunk)).await?;
     }
-    output.write(filter.rest().as_bytes()).await?;
+    print(filter.rest()).await?;
     Ok(())
 }
 

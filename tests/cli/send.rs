@@ -242,6 +242,29 @@ fn a_token_near_its_end_is_made_fresh_before_what_can_be_sent_once() {
 }
 
 #[test]
+fn of_json_that_is_too_long_to_be_kept_the_beginning_is_checked() {
+    let (endpoint, cli) = logged_in();
+    let before = endpoint.connections();
+    // Nine megabytes, which nothing could make JSON of.
+    let wrong = format!("[\"{}\" canary", "x".repeat(9_000_000));
+    let refused = cli.run_with_input(&["post", "/x", "--json", "-"], &format!("{{canary{wrong}")).expect(2);
+    assert!(
+        refused.stderr.starts_with("error: what `--json` was given is not JSON: key must be"),
+        "{}",
+        refused.stderr
+    );
+    assert!(!refused.stderr.contains("canary"));
+    assert_eq!(endpoint.connections(), before, "nothing was sent");
+    // What comes later nobody has seen before it goes out.
+    let post = cli.start_with_input(&["post", "/x", "--json", "-"], &wrong);
+    let call = endpoint.expect("POST", "/x");
+    assert_eq!(call.length, wrong.len() as u64);
+    assert!(call.body == wrong.as_bytes(), "it was sent as it came");
+    call.reply(Answer::new(200, ""));
+    post.finish().expect(0);
+}
+
+#[test]
 fn nobody_reads_standard_input_unasked_or_logged_out() {
     let endpoint = Endpoint::start();
     let cli = Cli::new(&endpoint.url);

@@ -48,7 +48,10 @@ impl Terminal {
     #[track_caller]
     pub(crate) fn wait_for(&mut self, text: &str) {
         let start = Instant::now();
-        while !self.seen.contains(text) {
+        let mut searched = 0;
+        while !self.seen[searched..].contains(text) {
+            // Of a megabyte that comes in small pieces nothing is searched twice.
+            searched = self.seen.floor_char_boundary(self.seen.len().saturating_sub(text.len()));
             assert!(start.elapsed() < BOUND, "no {text:?} on the screen: {:?}", self.seen);
             match self.screen.recv_timeout(Duration::from_millis(100)) {
                 Ok(piece) => self.seen.push_str(&String::from_utf8_lossy(&piece)),

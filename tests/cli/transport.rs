@@ -23,7 +23,7 @@ fn user_of(server: &str, trusted: &Tls) -> (Cli, PathBuf) {
 #[test]
 fn a_server_with_an_authority_of_its_own_is_reached_with_its_file_alone() {
     let (endpoint, elsewhere) = (Endpoint::start(), Endpoint::start());
-    let (tls, other) = (Tls::before(&endpoint, "api.test"), Tls::before(&elsewhere, "api.test"));
+    let (tls, other) = (Tls::before(&endpoint.url, "api.test"), Tls::before(&elsewhere.url, "api.test"));
     let (cli, system) = user_of(&tls.url, &tls);
     cli.login_at(&endpoint, "access-1", "refresh-1", 900.0);
     let get = cli.start(&["get", "/x"]);
@@ -40,7 +40,7 @@ fn a_server_with_an_authority_of_its_own_is_reached_with_its_file_alone() {
             assert_snapshot!(cli.settled(&output.expect(6).without_stdout().stderr), @"
             error: could not get an answer from [server]
               caused by: invalid peer certificate: UnknownIssuer
-            hint: if the server has a certificate authority of its own, name its file with `--cacert`
+            hint: if the server has a certificate authority of its own, name its file: `authcli profile set cacert FILE`
             ");
         }
     };
@@ -64,20 +64,58 @@ fn a_server_with_an_authority_of_its_own_is_reached_with_its_file_alone() {
 }
 
 #[test]
-fn a_login_at_a_server_that_is_not_trusted_says_why() {
+fn a_login_at_a_server_that_is_not_trusted_says_what_to_do() {
     let (endpoint, elsewhere) = (Endpoint::start(), Endpoint::start());
-    let (tls, other) = (Tls::before(&endpoint, "api.test"), Tls::before(&elsewhere, "api.test"));
+    let (tls, other) = (Tls::before(&endpoint.url, "api.test"), Tls::before(&elsewhere.url, "api.test"));
     let (cli, _) = user_of(&tls.url, &other);
+    let cli = cli.with("AUTHCLI_PROFILE", "work");
     let login = cli.run_with_input(&LOGIN, "password\n").expect(6).without_stdout();
     assert!(login.stderr.contains("invalid peer certificate: UnknownIssuer"), "{}", login.stderr);
-    assert!(login.stderr.contains("name its file with `--cacert`"), "{}", login.stderr);
+    let hint = "name its file: `authcli profile set cacert FILE --profile work`";
+    assert!(login.stderr.contains(hint), "{}", login.stderr);
     assert_eq!(endpoint.connections(), 0);
+
+    // It helps, and `login --help` tells of it too.
+    let file = tls.write_authority(&cli.path("ca.pem"));
+    cli.run(&["profile", "set", "cacert", file.to_str().unwrap(), "--profile", "work"]).expect(0);
+    cli.login_at(&endpoint, "access-1", "refresh-1", 900.0);
+    assert!(cli.run(&["login", "--help"]).expect(0).text().contains("authcli profile set cacert FILE"));
+}
+
+#[test]
+fn who_has_a_live_token_needs_no_certificate_authorities() {
+    let endpoint = Endpoint::start();
+    let tls = Tls::before(&endpoint.url, "api.test");
+    let (cli, system) = user_of(&tls.url, &tls);
+    cli.login_at(&endpoint, "access-1", "refresh-1", 900.0);
+    let before = endpoint.connections();
+    // Nothing can be sent on such a system, so whoever prints a token has not even tried to.
+    std::fs::write(&system, "").unwrap();
+    assert_eq!(cli.run(&["token"]).expect(0).silent().text(), "access-1\n");
+    let told = |output: Output| cli.settled(&output.expect(1).without_stdout().stderr);
+    assert_snapshot!(told(cli.run(&["get", "/x"])), @"
+    error: no request can be sent
+      caused by: could not set up the HTTP client
+      caused by: unexpected error: No CA certificates were loaded from the system
+    hint: install this system's certificate authorities, or name a file of some: `authcli profile set cacert FILE`
+    ");
+    for output in [cli.run(&["refresh"]), cli.run_with_input(&LOGIN, "password\n")] {
+        let told = told(output);
+        assert!(told.contains("caused by: unexpected error: No CA certificates were loaded from the system"), "{told}");
+        assert!(told.contains("hint: install this system's certificate authorities"), "{told}");
+    }
+    let doctor = cli.run(&["doctor"]).expect(1);
+    assert!(doctor.text().contains("name a file of some"), "{}", doctor.text());
+    assert_eq!(endpoint.connections(), before);
+    // The session stands.
+    tls.write_authority(&system);
+    assert_eq!(cli.run(&["token"]).expect(0).text(), "access-1\n");
 }
 
 #[test]
 fn no_redirect_leads_from_https_to_http() {
     let (endpoint, other) = (Endpoint::start(), Endpoint::start());
-    let tls = Tls::before(&endpoint, "api.test");
+    let tls = Tls::before(&endpoint.url, "api.test");
     let (cli, _) = user_of(&tls.url, &tls);
     cli.login_at(&endpoint, "access-1", "refresh-1", 900.0);
     let get = cli.start(&["get", "/x", "--follow"]);
@@ -130,7 +168,7 @@ fn http_goes_through_the_proxy_of_the_environment() {
 #[test]
 fn https_goes_through_a_tunnel_in_which_the_proxy_reads_nothing() {
     let endpoint = Endpoint::start();
-    let tls = Tls::before(&endpoint, "api.test");
+    let tls = Tls::before(&endpoint.url, "api.test");
     let (proxy, asked) = tunnel_to(tls.url.strip_prefix("https://").unwrap());
     let (cli, _) = user_of("https://api.test", &tls);
     let cli = cli.with("HTTPS_PROXY", &proxy);

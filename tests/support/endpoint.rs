@@ -1,7 +1,7 @@
 //! A server that the test answers by hand.
 
 use std::collections::BTreeMap;
-use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -16,6 +16,8 @@ use super::BOUND;
 /// How much of a body is kept: more than a program may keep to send it again.
 const KEPT: usize = 16 * 1024 * 1024;
 const PIECE: usize = 1024 * 1024;
+/// Always the same ones: to make them would take as long as to send them.
+static ZEROS: [u8; PIECE] = [0; PIECE];
 
 /// An HTTP/1.1 server. Every request waits for the test to answer it, except HEAD of a directory, with which a login finds
 /// out whether anybody is there: that is answered at once.
@@ -303,7 +305,12 @@ impl Answer {
             return stream.write_all(head.as_bytes());
         }
         stream.write_all(&[head.as_bytes(), &self.body].concat())?;
-        // Its buffer is what the zeros are made in, a piece at a time.
-        io::copy(&mut io::repeat(0).take(self.zeros), &mut io::BufWriter::with_capacity(PIECE, stream)).map(drop)
+        let mut left = self.zeros;
+        while left > 0 {
+            let next = usize::try_from(left).unwrap_or(PIECE).min(PIECE);
+            stream.write_all(&ZEROS[..next])?;
+            left -= next as u64;
+        }
+        Ok(())
     }
 }

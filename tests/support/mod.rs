@@ -47,6 +47,14 @@ pub(crate) fn logged_in() -> (Endpoint, Cli) {
     (endpoint, cli)
 }
 
+#[cfg(target_os = "linux")]
+impl SecretService {
+    /// Gives a user this keyring.
+    pub(crate) fn user(&self, server: &str) -> Cli {
+        Cli::new(server).with("DBUS_SESSION_BUS_ADDRESS", &self.address).without("AUTHCLI_STORE")
+    }
+}
+
 /// Waits until `condition` holds.
 #[track_caller]
 pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {

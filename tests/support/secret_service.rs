@@ -10,14 +10,15 @@ use std::thread;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use super::{BOUND, Cli, eventually};
+use super::{BOUND, eventually};
 
 /// Both daemons run in a home and a runtime directory of their own, and end with the value.
 ///
 /// The keyring can be [frozen](SecretService::freeze), as by a debugger or a machine that swaps, and
 /// [locked](SecretService::lock), as by a screen lock.
 pub(crate) struct SecretService {
-    address: String,
+    /// Where the bus is (`DBUS_SESSION_BUS_ADDRESS`).
+    pub(crate) address: String,
     directory: TempDir,
     /// The bus first: without it the keyring goes as well.
     daemons: Vec<Child>,
@@ -108,11 +109,6 @@ impl SecretService {
         let keyring = self.keyring();
         self.daemons.push(keyring);
         self.wait_until_it_works();
-    }
-
-    /// Gives a user this keyring.
-    pub(crate) fn user(&self, server: &str) -> Cli {
-        Cli::new(server).with("DBUS_SESSION_BUS_ADDRESS", &self.address).without("AUTHCLI_STORE")
     }
 
     /// Returns what `secret-tool search` says of the entries of authcli.

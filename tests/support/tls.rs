@@ -1,4 +1,4 @@
-//! TLS in front of an endpoint, with a certificate authority made for the test.
+//! TLS in front of a server, with a certificate authority made for the test.
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -13,9 +13,7 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::aws_lc_rs::default_provider;
 use tokio_rustls::rustls::pki_types::PrivatePkcs8KeyDer;
 
-use super::Endpoint;
-
-/// Passes what it decrypts on to an [`Endpoint`]. Its keys live as long as it does and are never written anywhere.
+/// Passes what it decrypts on to a server on this machine. Its keys live as long as it does and are never written anywhere.
 pub(crate) struct Tls {
     pub(crate) url: String,
     /// The certificate of its authority, in PEM.
@@ -25,10 +23,10 @@ pub(crate) struct Tls {
 }
 
 impl Tls {
-    /// For clients that call it `127.0.0.1` or by `name`.
-    pub(crate) fn before(endpoint: &Endpoint, name: &str) -> Self {
+    /// In front of the server at `url`, for clients that call it `127.0.0.1` or by `name`.
+    pub(crate) fn before(url: &str, name: &str) -> Self {
         let (authority, config) = identity(name);
-        let backend: SocketAddr = endpoint.url.strip_prefix("http://").unwrap().parse().unwrap();
+        let backend: SocketAddr = url.strip_prefix("http://").unwrap().parse().unwrap();
         let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
         listener.set_nonblocking(true).unwrap();
         let url = format!("https://{}", listener.local_addr().unwrap());

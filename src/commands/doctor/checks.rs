@@ -11,7 +11,7 @@ use authcli::http::ServerUrl;
 use authcli::lock::ProcessLock;
 use authcli::renewal::{ApiShape, JsonApi};
 use authcli::store::StoreKind;
-use jiff::{SignedDuration, Timestamp};
+use jiff::{SignedDuration, Timestamp, Unit};
 
 use super::{Finding, in_ms, is_there, keyring_advice};
 use crate::commands::context::Context;
@@ -122,9 +122,9 @@ pub(super) async fn server_and_clock(context: &Context) -> Vec<Finding> {
             [Some(reached), told.map(|theirs| clock(theirs, before, elapsed))].into_iter().flatten().collect()
         }
         Err(fault) => {
-            let mut failed = Finding::failed("server", &context.printer, &fault.into());
-            failed.hint = Some(format!("is it running, and is {server} its address? `--server URL` tries another"));
-            vec![failed]
+            let failed = Finding::failed("server", &context.printer, &fault.into());
+            let away = || format!("is it running, and is {server} its address? `--server URL` tries another");
+            vec![Finding { hint: failed.hint.or_else(|| Some(away())), ..failed }]
         }
     }
 }
@@ -145,10 +145,10 @@ pub(super) async fn provider(context: &Context) -> Option<Finding> {
     Some(match api.reach(&provider).await {
         Ok(_) => Finding::ok("provider", format!("{} answers in {}", provider.origin_text(), in_ms(start.elapsed()))),
         Err(fault) => {
-            let mut failed = Finding::failed("provider", &context.printer, &fault.into());
+            let failed = Finding::failed("provider", &context.printer, &fault.into());
             let login = context.printer.login_command();
-            failed.hint = Some(format!("until it answers nothing is renewed; if it has moved, run `{login}`"));
-            failed
+            let away = || format!("until it answers nothing is renewed; if it has moved, run `{login}`");
+            Finding { hint: failed.hint.or_else(|| Some(away())), ..failed }
         }
     })
 }
@@ -157,6 +157,8 @@ fn clock(theirs: Timestamp, before: Timestamp, elapsed: Duration) -> Finding {
     // When the answer was made, roughly; a difference within the tolerance cannot be told from none.
     let ours = before.checked_add(elapsed / 2).unwrap_or(before);
     let difference = ours.duration_since(theirs);
+    // Theirs is told in whole seconds, so a fraction means nothing; cut off, it would take a minute from an hour.
+    let difference = difference.round(Unit::Second).unwrap_or(difference);
     if difference.abs() <= CLOCK_TOLERANCE {
         return Finding::ok("clock", "agrees with the server's");
     }

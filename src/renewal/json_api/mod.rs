@@ -21,8 +21,8 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
+use reqwest::StatusCode;
 use reqwest::header::{HeaderName, HeaderValue};
-use reqwest::{Client, StatusCode};
 use tracing::debug;
 use url::{Origin, Url};
 
@@ -43,7 +43,7 @@ use super::fault::RenewalFault;
 use super::issued::without_repeated;
 use super::tries::{Repeat, Verdict, is_passing, redeem, redeemable};
 use crate::gate::{Clock, Renewal, RenewalError, WayOut};
-use crate::http::{AddressError, ServerUrl, secrets_of};
+use crate::http::{AddressError, LazyClient, ServerUrl, secrets_of};
 use crate::token::{IssuedTokens, TokenSet};
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -61,7 +61,7 @@ impl JsonApi {
     /// The calls of `shape`, which describes the API at `api`, that `client` makes. Its constants are for the server where
     /// the shape has login and refresh, which is `api` unless it says otherwise: a call with constants that would go to
     /// another origin is not made, or made without them.
-    pub fn new(shape: ApiShape, api: &ServerUrl, client: Client, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(shape: ApiShape, api: &ServerUrl, client: LazyClient, clock: Arc<dyn Clock>) -> Self {
         let home = match shape.server.as_deref().map(ServerUrl::parse) {
             None => api.origin(),
             Some(Ok(own)) => own.origin(),
@@ -119,7 +119,8 @@ impl JsonApi {
     ) -> Result<Answer, RenewalFault> {
         let call = call?;
         call.check_home(&self.home, url)?;
-        let mut request = call.to(&self.caller.client, url).map_err(|cause| RenewalFault::of_transport(url, cause))?;
+        let client = self.caller.client.get()?;
+        let mut request = call.to(client, url).map_err(|cause| RenewalFault::of_transport(url, cause))?;
         if let Some(key) = attempt_key.and_then(|key| HeaderValue::try_from(key).ok()) {
             request.headers_mut().insert(IDEMPOTENCY_KEY, key);
         }
@@ -135,8 +136,7 @@ impl JsonApi {
             let key = Some(tokens.attempt_key.expose());
             match self.send(call, &tokens.refresh_endpoint, key, &secrets).await {
                 Ok(answer) => judge(&self.shape, &answer, &secrets),
-                Err(fault @ RenewalFault::Shape(_)) => Verdict::Misconfigured(fault),
-                Err(fault) => Verdict::Again(fault, None),
+                Err(fault) => Verdict::of_fault(fault),
             }
         };
         let repeat = if self.shape.is_safe_to_repeat() { Repeat::Safe } else { Repeat::Unsafe };

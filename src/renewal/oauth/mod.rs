@@ -24,7 +24,7 @@ mod tokens;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use reqwest::{Client, StatusCode};
+use reqwest::StatusCode;
 use url::Url;
 
 pub use self::authorization::Authorization;
@@ -43,7 +43,7 @@ use super::issued::without_repeated;
 use super::tries::{self, Repeat, Verdict};
 use super::{RenewalFault, Revocation};
 use crate::gate::{Clock, Renewal, RenewalError, WayOut};
-use crate::http::secrets_of;
+use crate::http::{LazyClient, secrets_of};
 use crate::token::{IssuedTokens, OauthClient, RenewedBy, Secret, TokenSet};
 pub use oauth2::RedirectUrl;
 
@@ -91,9 +91,9 @@ impl Login<'_> {
 }
 
 impl Oauth {
-    /// The calls that `client` makes, which must not follow redirects. `safe_to_repeat`: the server takes a refresh that
+    /// The calls that `client` makes. `safe_to_repeat`: the server takes a refresh that
     /// comes twice for the same one.
-    pub fn new(client: Client, clock: Arc<dyn Clock>, safe_to_repeat: bool) -> Self {
+    pub fn new(client: LazyClient, clock: Arc<dyn Clock>, safe_to_repeat: bool) -> Self {
         let repeat = if safe_to_repeat { Repeat::Safe } else { Repeat::Unsafe };
         Self { caller: Caller { client, clock }, repeat }
     }
@@ -194,7 +194,7 @@ impl Oauth {
         secrets.extend(secret_of(client));
         match self.caller.call(request, &secrets).await {
             Ok(answer) => tokens::judge(&answer, &secrets, matches!(grant, Grant::RefreshToken(_))),
-            Err(fault) => Verdict::Again(fault, None),
+            Err(fault) => Verdict::of_fault(fault),
         }
     }
 }
