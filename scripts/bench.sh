@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Measures release builds, and prints each figure beside its target or its rival: what the refresh gate costs by itself,
-# what many processes on one token cost, curl beside `get`, oha beside `burst`, `burst` beside `batch` (see benches/), and the server beside a
+# what many processes on one token cost, curl beside `get` and `token`, oha beside `burst`, `burst` beside `batch` (see benches/), and the server beside a
 # Koa server and in a flood of logins (see server/benches/). No time fails this; wrong behaviour does: an allocation on
 # the fast path, a second refresh, a call that was not answered. With `memory`, measures nothing but what the server
 # holds in memory over a million refreshes, which takes minutes.
@@ -16,7 +16,7 @@ if [[ "$*" == memory ]]; then
   exit
 fi
 
-need curl=curl wrk=wrk node=nodejs npm=npm
+need curl=curl wrk=wrk node=nodejs npm=npm gnome-keyring-daemon=gnome-keyring dbus-daemon=dbus secret-tool=libsecret-tools
 install_peers
 OHA=$(command -v oha || true)
 if [[ -z $OHA ]]; then

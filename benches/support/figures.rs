@@ -83,7 +83,7 @@ impl Comparison {
             let met = if bound == ">=" { told.median >= target } else { told.median < target };
             let verdict = if met { "" } else { "   MISSED" };
             println!(
-                "{}: {what} {:.1} {unit}, at worst {worst:.1} (target {bound} {target} {unit}){verdict}",
+                "{}: {what} {:.2} {unit}, at worst {worst:.2} (target {bound} {target} {unit}){verdict}",
                 self.name, told.median,
             );
             line["target"] = json!(target);

@@ -9,20 +9,34 @@ use std::{
 
 use tempfile::TempDir;
 
-/// A user with a configuration directory of their own and the file store.
+/// A user with a configuration directory of their own.
 pub(crate) struct User {
     directory: TempDir,
+    environment: Vec<(&'static str, String)>,
 }
 
 impl User {
     pub(crate) fn new() -> Self {
-        Self { directory: TempDir::new().expect("a temporary directory can be made") }
+        Self { directory: TempDir::new().expect("a temporary directory can be made"), environment: Vec::new() }
     }
 
-    /// Logs in as the demo server's first user.
+    /// Sets a variable.
+    #[allow(dead_code, reason = "not every benchmark needs one")]
+    pub(crate) fn with(mut self, name: &'static str, value: &str) -> Self {
+        self.environment.push((name, value.to_owned()));
+        self
+    }
+
+    /// Logs in as the demo server's first user, and keeps the tokens in the file store.
+    #[allow(dead_code, reason = "each benchmark needs some of them")]
     pub(crate) fn log_in(&self, server: &str) {
+        self.log_in_to("file", server);
+    }
+
+    /// The same with another store.
+    pub(crate) fn log_in_to(&self, store: &str, server: &str) {
         let mut login =
-            self.authcli(&["login", "-u", "admin", "--password-stdin", "--store", "file", "--server", server, "-q"]);
+            self.authcli(&["login", "-u", "admin", "--password-stdin", "--store", store, "--server", server, "-q"]);
         let mut process = login.stdin(Stdio::piped()).spawn().expect("authcli can be started");
         let mut stdin = process.stdin.take().expect("stdin is piped");
         writeln!(stdin, "123456").expect("authcli reads the password");
@@ -40,6 +54,7 @@ impl User {
         let mut command = plain_command(env!("CARGO_BIN_EXE_authcli"));
         command.args(arguments);
         command.env("AUTHCLI_CONFIG_DIR", self.directory.path().join("config")).env("NO_PROXY", "127.0.0.1");
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
     }
 }
