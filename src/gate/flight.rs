@@ -58,9 +58,13 @@ pub(super) async fn fly(
         }
     };
     let stamp = stamp.and_then(|stamp| stamp.about(memory)).unwrap_or_else(|| Stamp::of(&from)).caught_up_with(&from);
-    if save_first && let Err(error) = ports.store.save(&held, &from).await {
-        // Nothing is renewed, so nobody gets as new what this process has already.
-        return Flown::still_unsaved(Unsaved::new(held, Arc::new(from), stamp.refused_at, error));
+    if save_first {
+        if let Err(error) = ports.store.save(&held, &from).await {
+            // Nothing is renewed, so nobody gets as new what this process has already.
+            return Flown::still_unsaved(Unsaved::new(held, Arc::new(from), stamp.refused_at, error));
+        }
+        // Now, because the flight may end before it has a stamp of its own to write.
+        tell_others(ports, &held, &stamp).await;
     }
     renew(ports, held, from, stamp, want, way_out).await
 }
