@@ -21,7 +21,7 @@ use std::time::Duration;
 use aws_lc_rs::error::Unspecified;
 use aws_lc_rs::signature::Ed25519KeyPair;
 use tokio::sync::Mutex;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{info, warn};
 
 use self::set::KeySet;
@@ -37,7 +37,7 @@ use crate::random;
 pub const RELOAD_PERIOD: Duration = Duration::from_secs(2);
 /// How long a list is waited for.
 const PATIENCE: Duration = Duration::from_secs(4);
-/// How soon after a reading a token of an unknown key may cause another one: forgers must not keep the database busy.
+/// How soon after a reading tokens of unknown keys cause another one: forgers must not keep the database busy.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// Why a key of the list cannot be used by this server.
@@ -140,19 +140,23 @@ impl KeyRing {
         self.read_again(&mut last_reading).await
     }
 
+    /// Sees to it that a token can be signed at `now`, and for a while after it: to be asked before a session is changed,
+    /// because a session that has moved on without its client having the token is lost to it.
+    pub async fn prepare(&self, now: UnixMillis) -> Result<(), KeyError> {
+        self.listed_within(KEY_LIST_MAX_AGE / 2, now).await.map(|_| ())
+    }
+
     /// Returns a token with these claims, signed with the key whose turn it is at `now`.
     pub async fn sign(&self, claims: &AccessClaims, now: UnixMillis) -> Result<String, KeyError> {
-        let mut set = self.current();
-        if now.since(set.listed_at()) > KEY_LIST_MAX_AGE {
-            set = self.newer_than(&set).await?;
-        }
+        let set = self.listed_within(KEY_LIST_MAX_AGE, now).await?;
         let signer = set.signer(now)?;
         Ok(signer.sign(claims)?)
     }
 
     /// Returns what a genuine token says. Its expiry is still to be checked.
     ///
-    /// The key of a token may be newer than our list: then that is read again, but not for every forgery.
+    /// The key of a token may be newer than our list: then that is read again, once a second for all who need it. A token
+    /// is refused by a list that was read after it came, however long that takes.
     pub async fn verify(&self, token: &str) -> Result<VerifiedToken, VerifyError> {
         let set = self.current();
         match set.verify(token) {
@@ -171,19 +175,47 @@ impl KeyRing {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Returns a set that was read after `seen`; the one that we have if that was read a moment ago.
-    async fn newer_than(&self, seen: &Arc<KeySet>) -> Result<Arc<KeySet>, KeyError> {
-        let mut last_reading = self.last_reading.lock().await;
-        let current = self.current();
-        if !Arc::ptr_eq(&current, seen) {
-            return Ok(current);
+    /// Returns a set that was listed at most so long before `now`. It is read as soon as it is needed, also where that
+    /// failed a moment ago: whoever asks has a session to lose. Those who ask meanwhile share that reading.
+    async fn listed_within(&self, age: Duration, now: UnixMillis) -> Result<Arc<KeySet>, KeyError> {
+        let is_within = |age: Duration, set: &KeySet| now.since(set.listed_at()) <= age;
+        let set = self.current();
+        if is_within(age, &set) {
+            return Ok(set);
         }
-        if last_reading.at.elapsed() < LOOK_AGAIN_AFTER {
-            let unavailable = || StoreError::Unavailable("the signing keys could not be read a moment ago".into());
-            return if last_reading.failed { Err(unavailable().into()) } else { Ok(current) };
+        let asked_at = Instant::now();
+        let mut last_reading = self.last_reading.lock().await;
+        let set = self.current();
+        if is_within(age, &set) {
+            return Ok(set);
+        }
+        if last_reading.failed && last_reading.at > asked_at {
+            return Err(unread());
         }
         self.read_again(&mut last_reading).await?;
-        Ok(self.current())
+        // Only a clock that was set back by hand can make a new list old.
+        Some(self.current()).filter(|set| is_within(KEY_LIST_MAX_AGE, set)).ok_or_else(unread)
+    }
+
+    /// Returns a set that was read after `seen`; waits for its turn to be read.
+    async fn newer_than(&self, seen: &Arc<KeySet>) -> Result<Arc<KeySet>, KeyError> {
+        loop {
+            let mut last_reading = self.last_reading.lock().await;
+            let current = self.current();
+            if !Arc::ptr_eq(&current, seen) {
+                return Ok(current);
+            }
+            let next_reading = last_reading.at + LOOK_AGAIN_AFTER;
+            if Instant::now() >= next_reading {
+                self.read_again(&mut last_reading).await?;
+                return Ok(self.current());
+            }
+            if last_reading.failed {
+                return Err(unread());
+            }
+            drop(last_reading);
+            sleep_until(next_reading).await;
+        }
     }
 
     async fn read_again(&self, last_reading: &mut LastReading) -> Result<(), KeyError> {
@@ -286,6 +318,10 @@ fn new_key(peppers: &Peppers) -> Result<SealedKey, Unspecified> {
 /// Binds a sealed key to its name, so that rows cannot be swapped.
 fn label(id: &KeyId) -> String {
     format!("signing key {}", id.0)
+}
+
+fn unread() -> KeyError {
+    StoreError::Unavailable("the signing keys could not be read a moment ago".into()).into()
 }
 
 fn with_cause(error: &KeyError) -> String {

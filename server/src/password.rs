@@ -51,8 +51,8 @@ pub struct Room {
 
 impl Room {
     /// More at once would make logins no faster that anybody notices, and each takes 19 MiB. It is also less than the
-    /// failures that an account is allowed: what one server hashes at a time never uses them
-    /// up, however many log in rightly at the same moment.
+    /// failures that an account is allowed: logins that are right never use them up by themselves, however many one server
+    /// hashes at the same moment.
     const MOST_AT_ONCE: usize = 8;
     /// About a second's work, at 20 to 40 ms a hash.
     const WAITING_FOR_EACH: usize = 32;

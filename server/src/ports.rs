@@ -190,7 +190,8 @@ pub trait SessionDirectory: Send + Sync {
     /// Revokes a session if it is this user's; answers whether it was.
     async fn revoke_session_of(&self, user: UserId, id: SessionId) -> Result<bool, StoreError>;
 
-    /// Revokes all sessions of a selection; returns how many there were.
+    /// Revokes all sessions of a selection; returns how many there were. It may do so in steps: of one that fails, those
+    /// before it stay done.
     async fn revoke_sessions(&self, selection: &SessionSelection) -> Result<u64, StoreError>;
 }
 

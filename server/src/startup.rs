@@ -10,6 +10,7 @@ use actix_web::middleware::from_fn;
 use actix_web::web::Data;
 use actix_web::{App, HttpServer};
 use tokio::net::TcpSocket;
+use tracing::info;
 
 use crate::auth::Auth;
 use crate::config::Config;
@@ -112,7 +113,9 @@ impl Application {
             demo::refuse_known_passwords(&*store, &passwords).await?;
         }
         let peppers = Arc::new(Peppers::load(&config.pepper, &*store, Absent::Check).await?);
-        peppers.tell_needless(&*store).await?;
+        if let Err(error) = peppers.tell_needless(&*store).await {
+            info!(%error, "could not look whether an older pepper is still needed");
+        }
         let keys = KeyRing::load(store.clone(), Arc::clone(&peppers), config.lifetimes.access).await?;
         let has_users = !store.users().await?.is_empty();
         let auth = Auth::new(store.clone(), store.clone(), store.clone(), peppers, keys, passwords, config.lifetimes);

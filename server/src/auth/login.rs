@@ -1,13 +1,16 @@
 //! Log in: a name and a password for a session.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tracing::{debug, warn};
 
+use super::throttle::Attempt;
+use super::whole::to_its_end;
 use super::{Auth, InternalError, TokenPair};
 use crate::domain::{Password, SessionId, Username};
-use crate::password::{Comparison, PasswordError};
+use crate::password::{Comparison, PasswordError, Turn};
 use crate::ports::{NewSession, PasswordHash, StoredLogin};
 use crate::random;
 
@@ -46,13 +49,30 @@ impl Auth {
     /// A name that nobody can have is as unknown as any other, and costs the same time.
     /// The attempt is counted when it has its turn: as few count at a time as are hashed at a time, so many logins that
     /// are right do not look like failures to each other.
-    pub async fn login(&self, name: &str, password: Password, from: IpAddr) -> Result<TokenPair, LoginError> {
-        let mut attempt = self.attempt(name, from).await?;
+    /// From then on it is done to its end also where nobody waits for the answer any more: going away is no failure.
+    pub async fn login(
+        self: &Arc<Self>,
+        name: &str,
+        password: Password,
+        from: IpAddr,
+    ) -> Result<TokenPair, LoginError> {
+        let attempt = self.attempt(name, from).await?;
         let turn = self.passwords.turn().await?;
-        self.reserve(&mut attempt).await?;
-        let stored = match Username::parse(name) {
-            Ok(name) => self.store.login(&name).await.map_err(InternalError::from)?,
-            Err(_) => None,
+        let (auth, name) = (Arc::clone(self), Username::parse(name).ok());
+        to_its_end(async move { auth.check(turn, attempt, name.as_ref(), password).await }).await?
+    }
+
+    async fn check(
+        &self,
+        turn: Turn,
+        mut attempt: Attempt,
+        name: Option<&Username>,
+        password: Password,
+    ) -> Result<TokenPair, LoginError> {
+        let counted_at = self.reserve(&mut attempt).await?;
+        let stored = match name {
+            Some(name) => self.store.login(name).await.map_err(InternalError::from)?,
+            None => None,
         };
         let hash = stored.as_ref().map(|stored| stored.password_hash.clone());
         let compared = turn.compare(password, hash).await?;
@@ -74,9 +94,13 @@ impl Auth {
         let (id, pepper_id) = (session.id, session.pepper_id);
         let key = self.peppers.session_key(pepper_id, &session.salt).ok_or(InternalError::PepperMissing(pepper_id))?;
         // At once: where writes wait for a disk, they wait for it together.
-        let open = self.store.open_session(session);
+        let open = async {
+            // First of all: nobody should have a session and no token of it.
+            self.keys.prepare(counted_at).await?;
+            Ok::<_, InternalError>(self.store.open_session(session).await?)
+        };
         let (opened, (), ()) = tokio::join!(open, self.refund(&attempt), self.renew(&stored, renewed));
-        let opened = opened.map_err(InternalError::from)?.ok_or(LoginError::Refused)?;
+        let opened = opened?.ok_or(LoginError::Refused)?;
         debug!(user_id = %opened.user_id, session = %id, "session opened");
         Ok(self.token_pair(id, &key, opened).await?)
     }

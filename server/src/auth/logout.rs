@@ -1,7 +1,10 @@
 //! Log out: end the session that a refresh token belongs to.
 
+use std::sync::Arc;
+
 use tracing::debug;
 
+use super::whole::to_its_end;
 use super::{Auth, InternalError};
 use crate::domain::PresentedRefreshToken;
 
@@ -17,13 +20,18 @@ pub enum LogoutOutcome {
 impl Auth {
     /// Ends the session of a genuine token of any generation. A used one counts as well as the newest, and never as reuse:
     /// who logs out is done with it.
-    pub async fn logout(&self, token: &str) -> Result<LogoutOutcome, InternalError> {
+    pub async fn logout(self: &Arc<Self>, token: &str) -> Result<LogoutOutcome, InternalError> {
         let Ok(presented) = PresentedRefreshToken::parse(token) else {
             return Ok(LogoutOutcome::NothingToEnd);
         };
+        let auth = Arc::clone(self);
+        to_its_end(async move { auth.end(&presented).await }).await?
+    }
+
+    async fn end(&self, presented: &PresentedRefreshToken) -> Result<LogoutOutcome, InternalError> {
         let id = presented.claimed_session();
         let row = self.store.session(id).await?;
-        let genuine = self.keys_of(row)?.is_some_and(|(_, key)| key.verify(&presented).is_some());
+        let genuine = self.keys_of(row)?.is_some_and(|(_, key)| key.verify(presented).is_some());
         if !genuine {
             return Ok(LogoutOutcome::NothingToEnd);
         }

@@ -3,12 +3,14 @@
 //! The rules are in [`crate::domain`], the rows behind [`crate::ports`]; here they meet. Nothing here knows of HTTP.
 
 mod access;
+mod in_flight;
 mod login;
 mod logout;
 mod refresh;
 mod sessions;
 mod throttle;
 mod verdicts;
+mod whole;
 
 use std::fmt;
 use std::sync::Arc;
@@ -21,6 +23,7 @@ pub use login::LoginError;
 pub use logout::LogoutOutcome;
 pub use refresh::RefreshError;
 
+use self::in_flight::InFlight;
 use self::verdicts::Verdicts;
 use crate::domain::{AccessClaims, Lifetimes, RefreshToken, SessionId, SessionKey, ThrottleKey};
 use crate::keys::{KeyError, KeyRing};
@@ -47,6 +50,8 @@ pub struct Auth {
     pub lifetimes: Lifetimes,
     /// What failed logins are counted under.
     throttle: ThrottleKey,
+    /// The logins that this server is about.
+    in_flight: InFlight,
     /// What is known of sessions that were asked for of late. Forgotten by whatever ends one of them.
     verdicts: Verdicts,
 }
@@ -82,6 +87,9 @@ pub enum InternalError {
     /// A row that changes each time it is looked at.
     #[error("the session kept changing while it was refreshed")]
     Contended,
+    /// The task that was about it has died.
+    #[error("the request was given up")]
+    GivenUp(#[from] tokio::task::JoinError),
 }
 
 impl Auth {
@@ -96,8 +104,8 @@ impl Auth {
         lifetimes: Lifetimes,
     ) -> Self {
         let throttle = peppers.throttle_key();
-        let verdicts = Verdicts::new();
-        Self { store, directory, attempts, peppers, keys, passwords, lifetimes, throttle, verdicts }
+        let (in_flight, verdicts) = (InFlight::default(), Verdicts::new());
+        Self { store, directory, attempts, peppers, keys, passwords, lifetimes, throttle, in_flight, verdicts }
     }
 
     /// Makes the pair of tokens for the newest state of a session.

@@ -3,8 +3,11 @@
 //! Read the row, check the tag, decide, do it in one statement that repeats the conditions. If the row has moved on
 //! meanwhile, read and decide again: with the attempt key in hand that ends at the same answer.
 
+use std::sync::Arc;
+
 use tracing::{debug, info, warn};
 
+use super::whole::to_its_end;
 use super::{Auth, InternalError, TokenPair};
 use crate::domain::{AttemptKey, PresentedRefreshToken, RotationDecision, SessionKey, decide};
 use crate::ports::{LiveSession, Reuse, Rotation, SessionRow};
@@ -26,15 +29,30 @@ pub enum RefreshError {
 
 impl Auth {
     /// Answers the successor of a refresh token, sent with or without an attempt key.
-    pub async fn refresh(&self, token: &str, attempt: Option<AttemptKey>) -> Result<TokenPair, RefreshError> {
+    ///
+    /// What it has begun is done to its end also where nobody waits for the answer any more.
+    pub async fn refresh(
+        self: &Arc<Self>,
+        token: &str,
+        attempt: Option<AttemptKey>,
+    ) -> Result<TokenPair, RefreshError> {
         let presented = PresentedRefreshToken::parse(token).map_err(|_| RefreshError::Refused)?;
+        let auth = Arc::clone(self);
+        to_its_end(async move { auth.succeed(&presented, attempt).await }).await?
+    }
+
+    async fn succeed(
+        &self,
+        presented: &PresentedRefreshToken,
+        attempt: Option<AttemptKey>,
+    ) -> Result<TokenPair, RefreshError> {
         let keyless = attempt.is_none();
         let attempt = attempt.unwrap_or_else(own_attempt_key);
         let id = presented.claimed_session();
         for _ in 0..ROUNDS {
             let row = self.store.session(id).await.map_err(InternalError::from)?;
             let (row, key) = self.keys_of(row)?.ok_or(RefreshError::Refused)?;
-            let token = key.verify(&presented).ok_or(RefreshError::Refused)?;
+            let token = key.verify(presented).ok_or(RefreshError::Refused)?;
             let attempt = key.hash_attempt(token.generation, &attempt);
             let window = self.lifetimes.repeat_window();
             match decide(&row.state, token.generation, attempt, window) {
@@ -46,6 +64,8 @@ impl Auth {
                         keyless,
                         idle: self.lifetimes.refresh,
                     };
+                    // First of all: a session that has moved on and whose token cannot be signed would look like reuse.
+                    self.keys.prepare(row.state.now).await.map_err(InternalError::from)?;
                     let rotated = self.store.rotate(rotation).await.map_err(InternalError::from)?;
                     if let Some(rotated) = rotated {
                         if token.generation > row.state.generation {

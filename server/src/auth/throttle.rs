@@ -5,8 +5,13 @@ use std::time::Duration;
 
 use tracing::{debug, warn};
 
+use super::in_flight::Undecided;
 use super::{Auth, InternalError, LoginError};
-use crate::domain::{Bucket, ClientNetwork, Counted, KNOWN_ADDRESS_LIFE, Subjects, UserId, wait};
+use crate::domain::{Bucket, ClientNetwork, Counted, KNOWN_ADDRESS_LIFE, Subjects, UnixMillis, UserId, wait};
+use crate::ports::StoreError;
+
+/// How often the room that a look found may be taken by others before an attempt is sent away.
+const ROUNDS: usize = 32;
 
 /// An attempt, before and after it was counted.
 #[derive(Debug)]
@@ -15,6 +20,8 @@ pub(super) struct Attempt {
     subjects: Subjects,
     /// The buckets that it was counted in, as they were afterwards.
     counted: Vec<Bucket>,
+    /// Lets others wait for what comes of it.
+    undecided: Option<Undecided>,
 }
 
 impl Auth {
@@ -22,23 +29,47 @@ impl Auth {
     /// no turn to hash from anybody.
     pub(super) async fn attempt(&self, name: &str, from: IpAddr) -> Result<Attempt, LoginError> {
         let network = ClientNetwork::of(from);
-        let attempt = Attempt { network, subjects: self.throttle.subjects(name, from), counted: Vec::new() };
-        let buckets = self.attempts.buckets(&attempt.subjects).await.map_err(InternalError::from)?;
-        match wait(&buckets) {
+        let subjects = self.throttle.subjects(name, from);
+        let attempt = Attempt { network, subjects, counted: Vec::new(), undecided: None };
+        match self.look(&attempt.subjects).await.map_err(InternalError::from)? {
             Some(wait) => Err(attempt.throttled(wait)),
             None => Ok(attempt),
         }
     }
 
-    /// Counts the attempt as failed, unless others have taken the room meanwhile.
-    pub(super) async fn reserve(&self, attempt: &mut Attempt) -> Result<(), LoginError> {
-        if let Some(counted) = self.attempts.reserve_attempt(&attempt.subjects).await.map_err(InternalError::from)? {
-            attempt.counted = counted;
-            return Ok(());
+    /// Returns how long an attempt must wait. Where undecided ones fill the buckets, it waits for those itself.
+    async fn look(&self, subjects: &Subjects) -> Result<Option<Duration>, StoreError> {
+        loop {
+            // Before the look, so that none is missed that is decided right after it.
+            let (entered, decided) = (self.in_flight.entered(), self.in_flight.next(subjects.account));
+            let wait = wait(&self.attempts.buckets(subjects).await?);
+            match decided {
+                Some(decided) if wait.is_some() => decided.await,
+                // One that has come meanwhile may be what the look has seen, and be gone again.
+                None if wait.is_some() && self.in_flight.entered() != entered => {}
+                _ => return Ok(wait),
+            }
         }
-        let buckets = self.attempts.buckets(&attempt.subjects).await.map_err(InternalError::from)?;
-        // None: there is room again by now, and so there will be in a moment.
-        Err(attempt.throttled(wait(&buckets).unwrap_or_default()))
+    }
+
+    /// Counts the attempt as failed, unless failures have taken the room meanwhile; returns the database's clock.
+    pub(super) async fn reserve(&self, attempt: &mut Attempt) -> Result<UnixMillis, LoginError> {
+        for _ in 0..ROUNDS {
+            let undecided = self.in_flight.enter(attempt.subjects.account);
+            let counted = self.attempts.reserve_attempt(&attempt.subjects).await.map_err(InternalError::from)?;
+            if let Some(counted) = counted {
+                let now = counted.first().map_or(UnixMillis(0), |bucket| bucket.now);
+                (attempt.counted, attempt.undecided) = (counted, Some(undecided));
+                return Ok(now);
+            }
+            drop(undecided);
+            if self.look(&attempt.subjects).await.map_err(InternalError::from)?.is_some() {
+                break;
+            }
+        }
+        // There was room a moment ago. What has filled it may be undecided on another server, and soon be given back:
+        // nobody is sent away for minutes by that. If it is not, the next look tells how long it takes.
+        Err(attempt.throttled(Duration::ZERO))
     }
 
     /// Takes the attempt back: the password was right. From here this account is known from now on.

@@ -131,7 +131,7 @@ impl fmt::Display for ClientNetwork {
 
 /// The name under which something is counted: a keyed digest. People type passwords where names belong, so names are not
 /// kept; and without the key nobody finds a name again by trying.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Subject([u8; Self::BYTES]);
 
 impl Subject {

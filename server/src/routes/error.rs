@@ -127,9 +127,10 @@ impl From<InternalError> for ApiError {
             | InternalError::Keys(KeyError::Store(StoreError::Unavailable(_)) | KeyError::Unusable(_))
             | InternalError::PepperMissing(_)
             | InternalError::Contended => Self::Unavailable,
-            InternalError::Store(StoreError::Unexpected(_)) | InternalError::Password(_) | InternalError::Keys(_) => {
-                Self::Internal
-            }
+            InternalError::Store(StoreError::Unexpected(_))
+            | InternalError::Password(_)
+            | InternalError::Keys(_)
+            | InternalError::GivenUp(_) => Self::Internal,
         }
     }
 }

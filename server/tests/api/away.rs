@@ -1,19 +1,21 @@
 //! The database goes away and comes back: 503 meanwhile, and nobody is told that a good token is bad.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::Duration;
 
 use actix_web::http::Method;
 use actix_web::web::Data;
 use actix_web::{App, test};
 use async_trait::async_trait;
 use authcli_server::auth::Auth;
-use authcli_server::domain::{SessionId, Username};
+use authcli_server::domain::{AttemptKey, KeyId, Password, SessionId, UnixMillis, Username};
 use authcli_server::keys::KeyRing;
 use authcli_server::password::Passwords;
 use authcli_server::pepper::{Absent, Peppers};
 use authcli_server::ports::{
-    LiveSession, NewSession, PasswordHash, Reuse, Rotation, SessionRow, SessionStore, StoreError, StoredLogin,
+    KeyList, KeyStore, KnownPepper, LiveSession, LiveSessions, NewSession, PasswordHash, PepperId, Reuse, Rotation,
+    SealedKey, SessionRow, SessionStore, StoreError, StoredLogin,
 };
 use authcli_server::routes;
 use authcli_server::store::{Missing, SqliteStore};
@@ -105,4 +107,81 @@ async fn it_is_503_until_the_database_is_back() {
         let health = test::TestRequest::with_uri("/healthz").to_request();
         assert_eq!(test::call_service(&service, health).await.status(), 200);
     }
+}
+
+/// A list of keys that can be unplugged alone, and be as old as the test wants it.
+struct Keys {
+    store: SqliteStore,
+    away: AtomicBool,
+    age_millis: AtomicI64,
+}
+
+#[async_trait]
+impl KeyStore for Keys {
+    async fn known_peppers(&self) -> Result<Vec<KnownPepper>, StoreError> {
+        self.store.known_peppers().await
+    }
+    async fn add_pepper(&self, pepper: &KnownPepper) -> Result<bool, StoreError> {
+        self.store.add_pepper(pepper).await
+    }
+    async fn live_sessions_of_pepper(&self, id: PepperId) -> Result<LiveSessions, StoreError> {
+        self.store.live_sessions_of_pepper(id).await
+    }
+    async fn signing_keys(&self) -> Result<KeyList, StoreError> {
+        if self.away.load(Ordering::SeqCst) {
+            return Err(StoreError::Unavailable("unplugged".into()));
+        }
+        let list = self.store.signing_keys().await?;
+        Ok(KeyList { now: UnixMillis(list.now.0 - self.age_millis.load(Ordering::SeqCst)), ..list })
+    }
+    async fn add_first_signing_key(&self, key: &SealedKey) -> Result<(), StoreError> {
+        self.store.add_first_signing_key(key).await
+    }
+    async fn announce_signing_key(&self, key: &SealedKey, announcement: Duration) -> Result<bool, StoreError> {
+        self.store.announce_signing_key(key, announcement).await
+    }
+    async fn replace_signing_keys(&self, key: &SealedKey) -> Result<(), StoreError> {
+        self.store.replace_signing_keys(key).await
+    }
+    async fn raise_longest_life(&self, id: &KeyId, life: Duration) -> Result<(), StoreError> {
+        self.store.raise_longest_life(id, life).await
+    }
+    async fn remove_signing_key(&self, id: &KeyId) -> Result<bool, StoreError> {
+        self.store.remove_signing_key(id).await
+    }
+}
+
+/// After an outage that the list of keys was too old for, a client without a key would come back with a used token.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_session_moves_on_or_is_opened_while_its_token_cannot_be_signed() {
+    let app = spawn_app().await;
+    let login = app.login().await;
+    let store = SqliteStore::open(&app.database(), Missing::Refuse).await.unwrap();
+    let peppers = Arc::new(Peppers::load(&app.config.pepper, &store, Absent::Check).await.unwrap());
+    let (away, age_millis) = (AtomicBool::new(false), AtomicI64::new(40_000));
+    let list = Arc::new(Keys { store: store.clone(), away, age_millis });
+    let life = app.config.lifetimes.access;
+    let keys = KeyRing::load(list.clone(), Arc::clone(&peppers), life).await.unwrap();
+    let (store, passwords) = (Arc::new(store), Passwords::new(CHEAP).unwrap());
+    let auth = Auth::new(store.clone(), store.clone(), store, peppers, keys, passwords, app.config.lifetimes);
+    let auth = Arc::new(auth);
+    let refresh = async || auth.refresh(&login.refresh, None::<AttemptKey>).await;
+    let log_in = async || {
+        let password = Password::presented("123456".to_owned());
+        auth.login("admin", password, std::net::Ipv4Addr::LOCALHOST.into()).await
+    };
+
+    list.away.store(true, Ordering::SeqCst);
+    assert!(auth.keys.reload().await.is_err(), "just now");
+    for _ in 0..3 {
+        assert!(refresh().await.is_err());
+        assert!(log_in().await.is_err());
+    }
+    assert_eq!(app.db_session::<i64>("generation").await, 0);
+    assert_eq!(app.db_value::<i64>("SELECT count(*) FROM sessions").await, 1);
+    list.away.store(false, Ordering::SeqCst);
+    list.age_millis.store(0, Ordering::SeqCst);
+    // At once: the reading that failed was a moment ago.
+    assert!(refresh().await.is_ok());
+    assert!(log_in().await.is_ok(), "what was right was not counted as a failure");
 }

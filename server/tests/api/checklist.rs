@@ -112,7 +112,7 @@ async fn r12_a_hundred_thousand_replays_of_a_stale_token_write_nothing(backend: 
     let stale = app.login().await.refresh;
     app.refresh(&stale, Some(OWNERS_KEY)).await;
     assert_eq!(app.refresh_status(&stale, Some(THIEFS_KEY)).await, 403);
-    let auth = Arc::new(auth(&app).await);
+    let auth = auth(&app).await;
     let before = footprint(&app, backend).await;
     let tasks = (0..TASKS).map(|_| {
         let (auth, stale) = (Arc::clone(&auth), stale.clone());
@@ -134,11 +134,12 @@ async fn r12_a_hundred_thousand_replays_of_a_stale_token_write_nothing(backend: 
 }
 
 /// Returns the server's own parts, on the same database.
-async fn auth(app: &TestApp) -> Auth {
+async fn auth(app: &TestApp) -> Arc<Auth> {
     let store = app.store().await;
     let peppers = Arc::new(Peppers::load(&app.config.pepper, &*store, Absent::Check).await.unwrap());
     let keys = KeyRing::load(store.clone(), Arc::clone(&peppers), app.config.lifetimes.access).await.unwrap();
-    Auth::new(store.clone(), store.clone(), store, peppers, keys, Passwords::new(CHEAP).unwrap(), app.config.lifetimes)
+    let passwords = Passwords::new(CHEAP).unwrap();
+    Arc::new(Auth::new(store.clone(), store.clone(), store, peppers, keys, passwords, app.config.lifetimes))
 }
 
 /// What a write would change.

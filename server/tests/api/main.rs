@@ -4,6 +4,8 @@
 //! named `db_*` touch the rows, where a test needs a time or a state that nobody can wait for.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[cfg(unix)]
+mod abandoned;
 mod away;
 #[cfg(unix)]
 mod checklist;

@@ -18,6 +18,7 @@ on_both_stores!(
     an_unknown_name_is_answered_like_a_known_one,
     of_many_guesses_at_once_on_two_servers_ten_are_heard,
     logins_that_are_right_are_never_refused,
+    logins_that_are_right_wait_for_each_other_where_there_is_room_for_one_alone,
     a_network_that_sprays_is_refused_and_the_owner_in_it_is_not,
     e7_strangers_do_not_lock_out_the_owner,
 );
@@ -30,16 +31,16 @@ async fn login(app: &TestApp, name: &str, password: &str) -> (u16, Option<u64>, 
 }
 
 /// The server's own part that logs in, for clients at any address.
-async fn auth_of(app: &TestApp) -> Auth {
+async fn auth_of(app: &TestApp) -> Arc<Auth> {
     let store = app.store().await;
     let peppers = Arc::new(Peppers::load(&app.config.pepper, &*store, Absent::Check).await.unwrap());
     let keys = KeyRing::load(store.clone(), Arc::clone(&peppers), app.config.lifetimes.access).await.unwrap();
     let passwords = Passwords::new(CHEAP).unwrap();
-    Auth::new(store.clone(), store.clone(), store, peppers, keys, passwords, app.config.lifetimes)
+    Arc::new(Auth::new(store.clone(), store.clone(), store, peppers, keys, passwords, app.config.lifetimes))
 }
 
 /// Tries once from an address: 200, 401 or 429.
-async fn status_from(auth: &Auth, address: &str, name: &str, password: &str) -> u16 {
+async fn status_from(auth: &Arc<Auth>, address: &str, name: &str, password: &str) -> u16 {
     let address: IpAddr = address.parse().unwrap();
     match auth.login(name, Password::presented(password.to_owned()), address).await {
         Ok(_) => 200,
@@ -142,6 +143,24 @@ async fn logins_that_are_right_are_never_refused(backend: Backend) {
         guesses.push(status_from(&auth, "198.51.100.1", "user2", "guess").await);
     }
     assert_eq!(guesses, [[401; 10].as_slice(), &[429]].concat());
+}
+
+async fn logins_that_are_right_wait_for_each_other_where_there_is_room_for_one_alone(backend: Backend) {
+    let app = spawn_app_on(backend, |_| {}).await;
+    let auth = auth_of(&app).await;
+    for _ in 0..9 {
+        assert_eq!(status_from(&auth, "203.0.113.7", "user2", "guess").await, 401);
+    }
+    let logins = (0..16).map(|at| {
+        let (auth, address) = (Arc::clone(&auth), format!("198.51.{at}.1"));
+        tokio::spawn(async move { status_from(&auth, &address, "user2", "password2").await })
+    });
+    let statuses: Vec<u16> = join_all(logins).await.into_iter().map(Result::unwrap).collect();
+    assert_eq!(statuses, [200; 16]);
+    // A guess among them is one failure, and the last that there is room for.
+    let logins = [("192.0.2.1", "password2"), ("192.0.3.1", "guess"), ("192.0.4.1", "password2")];
+    join_all(logins.map(|(address, password)| status_from(&auth, address, "user2", password))).await;
+    assert_eq!(status_from(&auth, "192.0.5.1", "user2", "password2").await, 429);
 }
 
 async fn a_network_that_sprays_is_refused_and_the_owner_in_it_is_not(backend: Backend) {

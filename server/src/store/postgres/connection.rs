@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use sqlx::Connection as _;
 use sqlx::Postgres;
+use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgArguments, PgConnection, PgPoolOptions, PgRow};
 use sqlx::query::Query;
 use tokio::time::{sleep, timeout};
@@ -23,6 +24,8 @@ const CONNECTIONS: u32 = 16;
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long to wait for an answer; the database's own bound below comes first, unless it is out of reach.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long an answer may come late that nobody waits for any more.
+const LATE_ANSWER: Duration = Duration::from_secs(1);
 /// A connection that lay idle for longer is tried before it is used.
 const TRUSTED_IDLE: Duration = Duration::from_secs(1);
 const IDLE_TIMEOUT: Duration = Duration::from_mins(10);
@@ -115,19 +118,54 @@ impl PostgresStore {
         }
     }
 
-    /// Runs a statement once. A connection that was lost does not go back to the others.
+    /// Runs a statement once. A connection that was lost does not go back to the others; neither does one whose answer
+    /// nobody waits for any more, unless that comes soon.
     pub(super) async fn run_once(&self, statement: Statement<'_>) -> Result<Vec<PgRow>, sqlx::Error> {
-        let mut connection = self.pool.acquire().await?;
-        let result = match timeout(ANSWER_TIMEOUT, statement.fetch_all(&mut *connection)).await {
+        let mut asked = Asked { connection: Some(self.pool.acquire().await?), last_loss: self.last_loss.clone() };
+        // It is there until it is asked for below.
+        let Some(connection) = asked.connection.as_mut() else { return Err(sqlx::Error::WorkerCrashed) };
+        let result = match timeout(ANSWER_TIMEOUT, statement.fetch_all(&mut **connection)).await {
             Ok(result) => result,
             Err(_) => Err(sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, "no answer in time"))),
         };
-        if result.as_ref().is_err_and(|error| trouble(error) == Trouble::Lost) {
-            self.last_loss.note();
-            drop(connection.detach());
-        }
+        asked.answered(result.as_ref().is_err_and(|error| trouble(error) == Trouble::Lost));
         result
     }
+}
+
+/// A connection that was asked something. Whoever asked may stop waiting at any moment: a client that goes away, a bound
+/// that is shorter than ours. sqlx would wait for the answer without any bound then, and keep its place taken meanwhile.
+struct Asked {
+    connection: Option<PoolConnection<Postgres>>,
+    last_loss: LastLoss,
+}
+
+impl Asked {
+    fn answered(mut self, lost: bool) {
+        let connection = self.connection.take();
+        if let Some(connection) = connection.filter(|_| lost) {
+            give_up(connection, &self.last_loss);
+        }
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        let Some(mut connection) = self.connection.take() else { return };
+        let last_loss = self.last_loss.clone();
+        tokio::spawn(async move {
+            // Reads what is still due of the answer before its own.
+            if !timeout(LATE_ANSWER, connection.ping()).await.is_ok_and(|answer| answer.is_ok()) {
+                give_up(connection, &last_loss);
+            }
+        });
+    }
+}
+
+/// Takes a connection out of the pool, which makes another one when it needs it.
+fn give_up(connection: PoolConnection<Postgres>, last_loss: &LastLoss) {
+    last_loss.note();
+    drop(connection.detach());
 }
 
 /// Whoever asked has waited long enough.

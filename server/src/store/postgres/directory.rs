@@ -29,6 +29,13 @@ const REVOKE_OWN: &str = concat!(
 const WAS_REVOKED: &str =
     "SELECT id FROM sessions WHERE id = $1 AND user_id = $2 AND revoked_reason = 'revoked by user'";
 
+/// How many sessions one step of a revocation looks at: few enough that nobody waits for it.
+const STEP: i64 = 1000;
+
+/// Where the next step of a walk through all sessions ends.
+const STEP_END: &str = "SELECT id FROM (SELECT id FROM sessions WHERE id > $1 ORDER BY id LIMIT $2) AS step
+    ORDER BY id DESC LIMIT 1";
+
 const REVOKE_SELECTED: &str = concat!(
     "UPDATE sessions SET revoked_at = ",
     now!(),
@@ -36,6 +43,7 @@ const REVOKE_SELECTED: &str = concat!(
      WHERE ($1::text IS NULL OR user_id = (SELECT id FROM users WHERE name = $1))
        AND ($2::bytea IS NULL OR id = $2)
        AND ($3::bigint IS NULL OR created_at < $3)
+       AND id > $4 AND id <= $5
        AND ",
     live!(),
     " RETURNING id"
@@ -58,14 +66,27 @@ impl SessionDirectory for PostgresStore {
         Ok(!rows.is_empty())
     }
 
-    /// Run once: a second run would tell the operator a number that is too low.
+    /// In steps, each of which is short: no row is locked for longer than a request waits for it, and however many
+    /// sessions there are, no step takes as long as a statement may.
+    ///
+    /// Each step is run once: a second run would tell the operator a number that is too low.
     async fn revoke_sessions(&self, selection: &SessionSelection) -> Result<u64, StoreError> {
-        let revoke = sqlx::query(REVOKE_SELECTED)
-            .bind(selection.user.as_ref().map(Username::as_str))
-            .bind(selection.id.as_ref().map(|id| id.0.as_slice()))
-            .bind(selection.opened_before.map(|before| before.0));
-        let revoked = self.run_once(revoke).await.map_err(store_error)?;
-        Ok(u64::try_from(revoked.len()).unwrap_or(u64::MAX))
+        let mut revoked = 0;
+        let mut after: Vec<u8> = Vec::new();
+        loop {
+            let rows = self.run(|| sqlx::query(STEP_END).bind(&after).bind(STEP)).await?.rows;
+            let Some(row) = rows.first() else { return Ok(revoked) };
+            let last: Vec<u8> = row.try_get("id").map_err(store_error)?;
+            let revoke = sqlx::query(REVOKE_SELECTED)
+                .bind(selection.user.as_ref().map(Username::as_str))
+                .bind(selection.id.as_ref().map(|id| id.0.as_slice()))
+                .bind(selection.opened_before.map(|before| before.0))
+                .bind(&after)
+                .bind(&last);
+            let done = self.run_once(revoke).await.map_err(store_error)?;
+            revoked += u64::try_from(done.len()).unwrap_or(u64::MAX);
+            after = last;
+        }
     }
 }
 

@@ -21,7 +21,9 @@ pub(super) enum Trouble {
 /// Tells what is left to do after an error.
 pub(super) fn trouble(error: &sqlx::Error) -> Trouble {
     match error {
-        sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::WorkerCrashed => Trouble::Lost,
+        sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => {
+            Trouble::Lost
+        }
         sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => Trouble::Busy,
         sqlx::Error::Database(error) => error.code().map_or(Trouble::Other, |code: Cow<'_, str>| of_state(&code)),
         _ => Trouble::Other,
@@ -37,11 +39,16 @@ fn of_state(code: &str) -> Trouble {
         "40001" | "40P01" => Trouble::Conflict,
         // Cancelled by a timeout of ours; a lock not to be had in time.
         "57014" | "55P03" => Trouble::Busy,
+        // A database that takes no connections just now.
+        "55000" => Trouble::Busy,
         code => match code.get(..2) {
             // A connection that failed; a transaction whose end is unknown.
             Some("08" | "40") => Trouble::Lost,
             // Too many connections, a full disk, no memory; a failing disk.
             Some("53" | "58") => Trouble::Busy,
+            // Our name, our password or our database is not there (any more): it can be put back, and nobody's token is
+            // bad meanwhile.
+            Some("28" | "3D") => Trouble::Busy,
             _ => Trouble::Other,
         },
     }
@@ -74,6 +81,9 @@ mod tests {
             ("57014", Trouble::Busy),
             ("55P03", Trouble::Busy),
             ("58030", Trouble::Busy),
+            ("28P01", Trouble::Busy),
+            ("3D000", Trouble::Busy),
+            ("55000", Trouble::Busy),
             ("42P01", Trouble::Other),
             ("23505", Trouble::Other),
             ("XX000", Trouble::Other),
@@ -89,6 +99,7 @@ mod tests {
     fn what_may_come_back_is_unavailable() {
         let broken = || sqlx::Error::Io(std::io::ErrorKind::ConnectionReset.into());
         assert!(matches!(store_error(broken()), StoreError::Unavailable(_)));
+        assert!(matches!(store_error(sqlx::Error::Protocol("nonsense".to_owned())), StoreError::Unavailable(_)));
         assert!(matches!(store_error(sqlx::Error::PoolTimedOut), StoreError::Unavailable(_)));
         assert!(matches!(store_error(sqlx::Error::RowNotFound), StoreError::Unexpected(_)));
     }
