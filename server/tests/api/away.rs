@@ -166,7 +166,7 @@ async fn no_session_moves_on_or_is_opened_while_its_token_cannot_be_signed() {
     let auth = Auth::new(store.clone(), store.clone(), store, peppers, keys, passwords, app.config.lifetimes);
     let auth = Arc::new(auth);
     let refresh = async || auth.refresh(&login.refresh, None::<AttemptKey>).await;
-    let log_in = async || {
+    let another_login = async || {
         let password = Password::presented("123456".to_owned());
         auth.login("admin", password, std::net::Ipv4Addr::LOCALHOST.into()).await
     };
@@ -175,7 +175,7 @@ async fn no_session_moves_on_or_is_opened_while_its_token_cannot_be_signed() {
     assert!(auth.keys.reload().await.is_err(), "just now");
     for _ in 0..3 {
         assert!(refresh().await.is_err());
-        assert!(log_in().await.is_err());
+        assert!(another_login().await.is_err());
     }
     assert_eq!(app.db_session::<i64>("generation").await, 0);
     assert_eq!(app.db_value::<i64>("SELECT count(*) FROM sessions").await, 1);
@@ -183,5 +183,5 @@ async fn no_session_moves_on_or_is_opened_while_its_token_cannot_be_signed() {
     list.age_millis.store(0, Ordering::SeqCst);
     // At once: the reading that failed was a moment ago.
     assert!(refresh().await.is_ok());
-    assert!(log_in().await.is_ok(), "what was right was not counted as a failure");
+    assert!(another_login().await.is_ok(), "what was right was not counted as a failure");
 }

@@ -37,18 +37,14 @@ fn of_state(code: &str) -> Trouble {
         "57P01" | "57P02" | "57P03" | "57P04" | "57P05" | "25006" => Trouble::Lost,
         // Serialization failure, deadlock.
         "40001" | "40P01" => Trouble::Conflict,
-        // Cancelled by a timeout of ours; a lock not to be had in time.
-        "57014" | "55P03" => Trouble::Busy,
-        // A database that takes no connections just now.
-        "55000" => Trouble::Busy,
+        // Cancelled by a timeout of ours; a lock not to be had in time; a database that takes no connections just now.
+        "57014" | "55P03" | "55000" => Trouble::Busy,
         code => match code.get(..2) {
             // A connection that failed; a transaction whose end is unknown.
             Some("08" | "40") => Trouble::Lost,
-            // Too many connections, a full disk, no memory; a failing disk.
-            Some("53" | "58") => Trouble::Busy,
-            // Our name, our password or our database is not there (any more): it can be put back, and nobody's token is
-            // bad meanwhile.
-            Some("28" | "3D") => Trouble::Busy,
+            // Too many connections, a full disk, no memory; a failing disk. And where our name, our password or our database
+            // is not there (any more): it can be put back, and nobody's token is bad meanwhile.
+            Some("53" | "58" | "28" | "3D") => Trouble::Busy,
             _ => Trouble::Other,
         },
     }
