@@ -11,8 +11,9 @@
 //!    refused though the token is fresh, is the final answer.
 //! 3. **No refresh is cut off.** It runs in a task of its own: dropping a request, a timeout or a panic elsewhere leave it
 //!    alone. [`RefreshGate::close`] waits for it on the way out.
-//! 4. **No crash costs the session.** New tokens are saved before anybody is told of them, and a refresh whose answer was
-//!    lost is repeated under the same key by whoever comes next.
+//! 4. **No crash loses tokens that came.** They are saved before anybody is told of them. A refresh whose answer was lost
+//!    is repeated under the same key by whoever comes next, but only where the server is known to take that for the same
+//!    refresh (`safe_to_repeat` of [`Provider`](renewal::Provider)); at others a crash in that moment may cost the session.
 //! 5. **A token goes to the origin that it was issued for**, and nowhere else; no log, error or `Debug` shows it.
 //!
 //! What each of these rests on stands at the head of [`gate`] and [`session`].
@@ -65,7 +66,8 @@
 //! A [`Credential`] is one login in a [`store`] with a [`lock`] beside it. [`RefreshGate`] is made from its
 //! tokens and its ports; [`Session`] from the gate, an HTTP client and a [`ServerUrl`](http::ServerUrl).
 //!
-//! The library reads no environment, no home directory and no terminal, and prints nothing.
+//! The library reads no home directory and no terminal, and prints nothing. Of the environment it reads the proxies alone (`HTTPS_PROXY`
+//! and the like), as its HTTP client does.
 
 pub mod attachment;
 pub mod claims;

@@ -37,6 +37,8 @@ use crate::gate::RefreshGate;
 use crate::http::{Body, Challenge, LazyClient, Outgoing, ServerUrl, log_request, log_response, secrets_of};
 use crate::token::{Generation, TokenSet};
 
+/// The longest URL of a request, in bytes: that is all that the HTTP client takes.
+pub const LONGEST_URL: usize = 65_534;
 /// How long a request waits while not a byte comes or goes, unless it has a time of its own.
 const SILENCE_BOUND: Duration = Duration::from_mins(1);
 /// How long is read on in a refused answer once there are newer tokens.
@@ -113,6 +115,9 @@ impl Session {
     pub async fn send(&self, request: &Request) -> Result<Answer, SendError> {
         if !self.server.is_origin_of(&request.url) {
             return Err(SendError::WrongOrigin(request.url.origin().ascii_serialization()));
+        }
+        if request.url.as_str().len() > LONGEST_URL {
+            return Err(SendError::UrlTooLong);
         }
         // A time beyond the end of the clock is no bound.
         let bounded = request.timeout.and_then(|bound| Some((bound, Instant::now().checked_add(bound)?)));

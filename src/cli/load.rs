@@ -3,11 +3,12 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
+use authcli::http::parse_method;
 use clap::{ArgAction, Args};
 use reqwest::Method;
 
 use super::RequestArgs;
-use super::values::{at_least_one, duration, method, positive_duration, rate};
+use super::values::{at_least_one, duration, positive_duration, rate};
 
 #[derive(Debug, Args)]
 pub(crate) struct BurstArgs {
@@ -21,7 +22,7 @@ pub(crate) struct BurstArgs {
     #[arg(short, long, value_name = "C", value_parser = at_least_one)]
     pub(crate) concurrency: Option<u64>,
     /// The method
-    #[arg(short = 'X', long, value_name = "METHOD", default_value = "GET", value_parser = method)]
+    #[arg(short = 'X', long, value_name = "METHOD", default_value = "GET", value_parser = parse_method)]
     pub(crate) method: Method,
     /// Send R requests a second, however slow the answers are, and count each from when it was due
     #[arg(long, value_name = "R", value_parser = rate)]

@@ -214,7 +214,8 @@ token lives asks for another one with `authcli token`.
 Exit code: the command's. 127: it was not found; 126: it could not be started; 125: there was no token to give it.
 
 Examples:
-  authcli exec -- sh -c 'curl -H \"Authorization: Bearer $AUTHCLI_ACCESS_TOKEN\" https://api.example.com/protected'
+  authcli exec -- sh -c 'printf \"Authorization: Bearer %s\" \"$AUTHCLI_ACCESS_TOKEN\" |
+    curl -H @- https://api.example.com/protected'
   authcli exec --min-valid 10m -- ./nightly-report")]
     Exec(ExecArgs),
     /// Serve other programs: a local proxy to the server that adds a live token to whatever passes

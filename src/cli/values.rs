@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use reqwest::Method;
-
 /// Reads `500ms`, `5s`, `2m`, or a bare number of seconds.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let parsed = if text.starts_with(|first: char| first.is_ascii_digit() || first == '.') {
@@ -22,12 +20,6 @@ pub(super) fn at_least_one(text: &str) -> Result<u64, String> {
         Ok(0) | Err(_) => Err("expected a whole number of at least 1".into()),
         Ok(number) => Ok(number),
     }
-}
-
-/// Reads a method, which people type as they like.
-pub(super) fn method(text: &str) -> Result<Method, String> {
-    let name = text.to_ascii_uppercase();
-    name.parse().map_err(|_| "expected a method such as GET, POST or DELETE".into())
 }
 
 /// Reads a number of requests a second. A million is more than any client sends.

@@ -6,6 +6,7 @@ mod challenge;
 mod heads;
 mod lazy;
 mod messages;
+mod method;
 mod tls;
 mod transport;
 
@@ -17,6 +18,7 @@ pub use self::challenge::Challenge;
 pub(crate) use self::heads::{log_request, log_response, log_token_response, secrets_of};
 pub use self::lazy::{LazyClient, NoClient};
 pub use self::messages::messages;
+pub use self::method::{BadMethod, parse_method};
 pub use self::tls::refuses_certificate;
 pub(crate) use self::transport::{CONNECT_BOUND, server_time};
 pub use self::transport::{ClientOptions, NoCertificate, retry_after};

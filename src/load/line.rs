@@ -1,7 +1,6 @@
 //! A request as a line of text.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use bytes::Bytes;
 use reqwest::Method;
@@ -11,7 +10,7 @@ use reqwest::header::{
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::http::{AddressError, ServerUrl};
+use crate::http::{AddressError, BadMethod, ServerUrl, parse_method};
 use crate::session::Request;
 
 /// What a line asks for.
@@ -44,6 +43,15 @@ impl From<AddressError> for BadLine {
     }
 }
 
+impl From<BadMethod> for BadLine {
+    fn from(error: BadMethod) -> Self {
+        match error {
+            BadMethod::Malformed => Self::new("its method is none"),
+            BadMethod::Unfit => Self(error.to_string()),
+        }
+    }
+}
+
 /// A line that is a JSON object.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -54,7 +62,7 @@ struct Object<'a> {
     query: BTreeMap<String, Text>,
     #[serde(default)]
     headers: BTreeMap<String, Text>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "present")]
     json: Option<&'a RawValue>,
     body: Option<String>,
 }
@@ -78,8 +86,9 @@ impl LineRequest {
         let mut request = if second.is_empty() {
             Self::of(Method::GET, first)
         } else {
-            let method = method(first).map_err(|_| {
-                BadLine::new("it is neither `PATH`, `METHOD PATH`, `METHOD PATH JSON` nor a JSON object; a blank in a path is %20")
+            let method = parse_method(first).map_err(|bad| match bad {
+                BadMethod::Malformed => BadLine::new("it is neither `PATH`, `METHOD PATH`, `METHOD PATH JSON` nor a JSON object; a blank in a path is %20"),
+                BadMethod::Unfit => bad.into(),
             })?;
             Self::of(method, second)
         };
@@ -100,7 +109,7 @@ impl LineRequest {
         let object: Object<'_> = serde_json::from_str(line).map_err(|error| describe(&error))?;
         let has_body = object.json.is_some() || object.body.is_some();
         let method = match &object.method {
-            Some(name) => method(name)?,
+            Some(name) => parse_method(name)?,
             None if has_body => Method::POST,
             None => Method::GET,
         };
@@ -167,13 +176,9 @@ fn split_word(text: &str) -> (&str, &str) {
     }
 }
 
-/// Methods are written in capitals, and typed as people like.
-fn method(name: &str) -> Result<Method, BadLine> {
-    let refused = || BadLine::new("its method is none");
-    if !name.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b'-') {
-        return Err(refused());
-    }
-    name.to_ascii_uppercase().parse().map_err(|_| refused())
+/// A field that is there, `null` or not: for JSON that is a value like others.
+fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
 }
 
 /// Says what is wrong with an object, without the values that serde would show.
@@ -195,37 +200,14 @@ fn describe(error: &serde_json::Error) -> BadLine {
 
 impl<'de> Deserialize<'de> for Text {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor;
-
-        impl serde::de::Visitor<'_> for Visitor {
-            type Value = Text;
-
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("a string, a number, true or false")
-            }
-
-            fn visit_str<E>(self, value: &str) -> Result<Text, E> {
-                Ok(Text(value.to_owned()))
-            }
-
-            fn visit_bool<E>(self, value: bool) -> Result<Text, E> {
-                Ok(Text(value.to_string()))
-            }
-
-            fn visit_u64<E>(self, value: u64) -> Result<Text, E> {
-                Ok(Text(value.to_string()))
-            }
-
-            fn visit_i64<E>(self, value: i64) -> Result<Text, E> {
-                Ok(Text(value.to_string()))
-            }
-
-            fn visit_f64<E>(self, value: f64) -> Result<Text, E> {
-                Ok(Text(value.to_string()))
-            }
+        let value = <&RawValue>::deserialize(deserializer)?.get();
+        let refused = || serde::de::Error::custom("expected a string, a number, true or false");
+        match value.as_bytes().first() {
+            Some(b'"') => serde_json::from_str(value).map(Self).map_err(|_| refused()),
+            // As it is typed: a number of this machine might hold fewer digits.
+            Some(b't' | b'f' | b'-' | b'0'..=b'9') => Ok(Self(value.to_owned())),
+            _ => Err(refused()),
         }
-
-        deserializer.deserialize_any(Visitor)
     }
 }
 
@@ -253,7 +235,15 @@ mod tests {
             ("PUT /x \"text\"", "PUT", "https://h/v1/x", Some("\"text\"")),
             (r#"{"path":"/x"}"#, "GET", "https://h/v1/x", None),
             (r#"{"path":"/x","json":{"n":1.10}}"#, "POST", "https://h/v1/x", Some("{\"n\":1.10}")),
+            (r#"{"path":"/x","json":null}"#, "POST", "https://h/v1/x", Some("null")),
             (r#"{"method":"patch","path":"/x","body":"a=b"}"#, "PATCH", "https://h/v1/x", Some("a=b")),
+            // Digits stay as they are typed, be they more than a number of this machine holds.
+            (
+                r#"{"path":"/x","query":{"a":123456789012345678901234,"b":1.10,"c":-1e3,"d":"\u0041"}}"#,
+                "GET",
+                "https://h/v1/x?a=123456789012345678901234&b=1.10&c=-1e3&d=A",
+                None,
+            ),
             (
                 r#"{"path":"/x?a=1","query":{"b":"c&d","n":2,"t":true}}"#,
                 "GET",
@@ -305,6 +295,8 @@ mod tests {
             "{\"path\":\"/a\",\"headers\":{\"Content-Length\":\"canary\"}}",
             "{\"path\":\"/a\",\"json\":1,\"body\":\"canary\"}",
             "{\"path\":\"/a\",\"method\":\"G T\"}",
+            "{\"path\":\"/a\",\"method\":\"Trace\"}",
+            "CONNECT /canary",
         ] {
             let error = LineRequest::parse(line).unwrap_err().to_string();
             assert!(!error.contains("canary") && !error.contains("can\n"), "{line}: {error}");
@@ -320,12 +312,14 @@ mod tests {
         a field holds what it may not: expected a string (column 9)
         unknown field `bodyy`, expected one of `method`, `path`, `query`, `headers`, `json`, `body`
         a field holds what it may not: expected an object (column 31)
-        a field holds what it may not: expected a string, a number, true or false (column 29)
+        a field holds what it may not: expected a string, a number, true or false (column 39)
         the value of header `a` holds characters that no header may hold
         `Authorization` is set by authcli
         header `content-length` is set by authcli, from the body
         it has both `json` and `body`
         its method is none
+        TRACE and CONNECT are never sent with a token
+        TRACE and CONNECT are never sent with a token
         ");
     }
 }

@@ -9,6 +9,7 @@ use super::BadLine;
 
 /// The longest line that is read, in bytes: as long as a body that is kept in memory.
 const LONGEST: usize = 8 * 1024 * 1024;
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 const READ_AT_ONCE: usize = 64 * 1024;
 /// How many pieces are read before anybody asks for their lines.
 const AHEAD: usize = 2;
@@ -118,7 +119,9 @@ impl Splitter {
         let text = if self.too_long {
             Err(BadLine::new("it is longer than 8 MiB"))
         } else {
-            std::str::from_utf8(&self.begun).map(str::to_owned).map_err(|_| BadLine::new("it is not UTF-8"))
+            // What some editors put at the beginning of a file is no part of its text (RFC 3629 section 6).
+            let text = self.begun.strip_prefix(BYTE_ORDER_MARK).filter(|_| self.number == 1).unwrap_or(&self.begun);
+            std::str::from_utf8(text).map(str::to_owned).map_err(|_| BadLine::new("it is not UTF-8"))
         };
         self.begun.clear();
         self.begun.shrink_to(READ_AT_ONCE);
@@ -171,6 +174,15 @@ mod tests {
             assert_eq!(lines, expected, "{size}");
         }
         assert!(all(Pieces(b"", 1)).await.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_byte_order_mark_at_the_beginning_is_no_text() {
+        for size in 1..8 {
+            let lines = all(Pieces("\u{feff}/a\n\u{feff}/b\n".as_bytes(), size)).await;
+            assert_eq!(lines, [(1, 0, Ok("/a".to_owned())), (2, 1, Ok("\u{feff}/b".to_owned()))]);
+        }
+        assert!(all(Pieces("\u{feff}\n".as_bytes(), 8)).await.is_empty());
     }
 
     #[tokio::test]

@@ -114,7 +114,9 @@ impl From<&SendError> for Refusal {
                 Self::new(timeout, "http_response_timeout", message)
             }
             SendError::BodySpent => Self::body_spent(),
-            SendError::Body(_) => Self::new(StatusCode::BAD_REQUEST, "http_request_error", message),
+            SendError::Body(_) | SendError::UrlTooLong => {
+                Self::new(StatusCode::BAD_REQUEST, "http_request_error", message)
+            }
             _ => Self::new(gateway, "http_response_incomplete", message),
         }
     }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use reqwest::Response;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::error::{SendError, network_error};
+use super::error::{SendError, broke_off};
 use super::{FinalRefusal, NotFollowed, SILENCE_BOUND};
 use crate::http::Challenge;
 use crate::token::{Generation, TokenSet};
@@ -70,7 +70,7 @@ impl Answer {
                 .await
                 .map_err(|_| SendError::Silent { origin: origin(&self.response), bound: SILENCE_BOUND })?,
         };
-        chunk.map_err(|cause| network_error(self.response.url(), cause))
+        chunk.map_err(|cause| broke_off(self.response.url(), cause))
     }
 
     /// Returns it as one with the body as it comes, trailers included; no bound of time goes with it.
@@ -99,7 +99,7 @@ impl Answer {
             let chunk = match self.response.chunk().await {
                 Ok(Some(chunk)) => Ok(chunk),
                 Ok(None) => break,
-                Err(cause) => Err(network_error(self.response.url(), cause)),
+                Err(cause) => Err(broke_off(self.response.url(), cause)),
             };
             length += chunk.as_ref().map_or(READ_AHEAD, Bytes::len);
             self.read_ahead.push_back(chunk);

@@ -37,6 +37,9 @@ pub enum SendError {
     /// There is nothing to send with. Nothing was sent.
     #[error("no request can be sent")]
     Client(#[source] NoClient),
+    /// The URL is longer than [`LONGEST_URL`](super::LONGEST_URL). Nothing was sent.
+    #[error("the URL is longer than the {} bytes that a request can hold", super::LONGEST_URL)]
+    UrlTooLong,
     /// The body could not be read, or not to its end. What was sent of it the server has seen.
     #[error("could not read the body of the request")]
     Body(#[source] io::Error),
@@ -49,6 +52,15 @@ pub enum SendError {
         /// From whom.
         origin: String,
         /// Why not.
+        #[source]
+        cause: reqwest::Error,
+    },
+    /// The connection broke within the answer's body.
+    #[error("the answer of {origin} broke off")]
+    BrokeOff {
+        /// From whom.
+        origin: String,
+        /// Why.
         #[source]
         cause: reqwest::Error,
     },
@@ -82,4 +94,9 @@ pub enum SendError {
 /// The message names the origin; the rest of the URL may hold what a log should not.
 pub(super) fn network_error(url: &Url, cause: reqwest::Error) -> SendError {
     SendError::Network { origin: url.origin().ascii_serialization(), cause: cause.without_url() }
+}
+
+/// The same for a body whose head had come.
+pub(super) fn broke_off(url: &Url, cause: reqwest::Error) -> SendError {
+    SendError::BrokeOff { origin: url.origin().ascii_serialization(), cause: cause.without_url() }
 }

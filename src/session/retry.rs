@@ -65,9 +65,11 @@ pub async fn with_retries(
         let result = send(&request).await;
         let again = trouble(&request, &result, now()).and_then(|(trouble, asked)| {
             let pause = pauses.next()?;
-            let pause = asked.unwrap_or(pause);
-            let in_time = end.is_none_or(|end| Instant::now() + pause < end);
-            (pause <= LONGEST_ASKED && in_time).then_some(Retry { trouble, pause })
+            // A server that asks for no pause at all does not get one try upon the other.
+            let pause = asked.unwrap_or_default().max(pause);
+            // The bound comes first: a header can ask for more than any clock holds.
+            let fits = pause <= LONGEST_ASKED && end.is_none_or(|end| Instant::now() + pause < end);
+            fits.then_some(Retry { trouble, pause })
         });
         let Some(retry) = again else {
             return result.map_err(|error| match (error, whole) {
@@ -99,7 +101,7 @@ fn trouble(
             let transient = harmless && is_transient(&answer.response);
             transient.then(|| (Trouble::Status(answer.response.status()), retry_after(&answer.response, now)))
         }
-        Err(SendError::Network { cause, .. }) if refuses_certificate(cause) => None,
+        Err(SendError::Network { cause, .. }) if refuses_certificate(cause) || cause.is_builder() => None,
         Err(SendError::Network { cause, .. }) if cause.is_connect() => Some((Trouble::NotSent, None)),
         Err(SendError::Network { .. } | SendError::Silent { .. }) => harmless.then_some((Trouble::NoAnswer, None)),
         Err(SendError::Token(error)) => match &**error {

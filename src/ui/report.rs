@@ -189,8 +189,12 @@ fn judge_not_logged_in(error: &NotLoggedIn, login: &str) -> Verdict {
 fn judge_send(error: &SendError, login: &str) -> Verdict {
     match error {
         SendError::Token(error) => judge_token(error, login),
-        SendError::WrongOrigin(_) => ends(Exit::Usage),
-        SendError::TimedOut { .. } | SendError::Silent { .. } | SendError::Coding { .. } => ends(Exit::Unreachable),
+        SendError::WrongOrigin(_) | SendError::UrlTooLong => ends(Exit::Usage),
+        // The server is there: it had begun to answer, or took the request.
+        SendError::TimedOut { .. }
+        | SendError::Silent { .. }
+        | SendError::BrokeOff { .. }
+        | SendError::Coding { .. } => ends(Exit::Unreachable),
         SendError::Client(_) | SendError::Body(_) | SendError::BodySpent => ends(Exit::Other),
         _ => ends_with(Exit::Unreachable, "is the server running, and is its address right? `authcli status` shows it"),
     }

@@ -110,5 +110,5 @@ fn content_that_is_cut_short_or_damaged_is_told() {
     let get = cli.start(&["get", "/x"]);
     endpoint.expect("GET", "/x").reply(Answer::bytes(200, cut).with("Content-Encoding", "gzip").missing(10));
     let get = get.finish().expect(6);
-    assert!(cli.settled(&get.stderr).starts_with("error: could not get an answer from [server]\n"), "{}", get.stderr);
+    assert!(cli.settled(&get.stderr).starts_with("error: the answer of [server] broke off\n"), "{}", get.stderr);
 }

@@ -1,6 +1,8 @@
 //! A token for another program.
 
+use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 
 use rustix::process::Signal;
 
@@ -14,6 +16,29 @@ fn the_command_and_it_alone_has_the_token_in_its_environment() {
     // Nothing of it stands where others could read it.
     let command = "tr '\\0' '\\n' < /proc/$$/cmdline | grep -c \"$AUTHCLI_ACCESS_TOKEN\"; exit 0";
     assert_eq!(cli.run(&["exec", "--", "sh", "-c", command]).expect(0).text(), "0\n");
+}
+
+#[test]
+fn the_recipes_put_no_token_where_others_can_read_it() {
+    let (_endpoint, cli) = logged_in();
+    let directory = tempfile::tempdir().unwrap();
+    // Shows its arguments in a line, and what it reads.
+    let curl = directory.path().join("curl");
+    fs::write(&curl, "#!/bin/sh\ntr '\\0' ' ' < /proc/$$/cmdline\necho\ncat\n").unwrap();
+    fs::set_permissions(&curl, fs::Permissions::from_mode(0o755)).unwrap();
+    symlink(env!("CARGO_BIN_EXE_authcli"), directory.path().join("authcli")).unwrap();
+    let path = format!("{}:/usr/bin:/bin", directory.path().display());
+    let help = cli.run(&["exec", "--help"]).expect(0);
+    for text in [help.text(), include_str!("../../README.md"), include_str!("../../docs/COOKBOOK.md")] {
+        let recipe = &text[text.find("authcli exec -- sh -c '").unwrap()..];
+        let quoted: Vec<_> = recipe.splitn(3, '\'').collect();
+        let mut shell = cli.command_of("sh");
+        shell.env("PATH", &path).args(["-c", &format!("{}'{}'", quoted[0], quoted[1])]);
+        let output = Running::start(shell).finish().expect(0);
+        let (arguments, read) = output.text().split_once('\n').unwrap();
+        assert!(arguments.contains("https://api.example.com/protected") && !arguments.contains("access-1"));
+        assert_eq!(read, "Authorization: Bearer access-1");
+    }
 }
 
 #[test]

@@ -232,7 +232,9 @@ fn a_body_that_is_cut_short_is_told() {
     endpoint.expect("GET", "/x").reply(Answer::new(200, "half of it").missing(10));
     let get = get.finish().expect(6);
     assert_eq!(get.text(), "half of it");
-    assert!(cli.settled(&get.stderr).starts_with("error: could not get an answer from [server]\n"), "{}", get.stderr);
+    assert!(cli.settled(&get.stderr).starts_with("error: the answer of [server] broke off\n"), "{}", get.stderr);
+    // It is running: it had begun to answer.
+    assert!(!get.stderr.contains("hint: "), "{}", get.stderr);
 }
 
 #[test]

@@ -106,7 +106,7 @@ fn a_burst_can_be_of_any_method() {
     let burst = cli.start(&["burst", "-n", "1", "-X", "delete", "/x"]);
     endpoint.expect("DELETE", "/x").reply(Answer::new(200, ""));
     burst.finish().expect(0);
-    for method in ["", "G T"] {
+    for method in ["", "G T", "TRACE", "connect"] {
         cli.run(&["burst", "-n", "1", "-X", method]).expect(2);
     }
 }

@@ -7,20 +7,58 @@ use crate::support::{Answer, logged_in};
 #[test]
 fn what_may_be_over_in_a_moment_is_tried_again() {
     let (endpoint, cli) = logged_in();
-    for method in ["get", "head", "put", "delete"] {
+    for (method, statuses) in [("get", [408, 429]), ("head", [500, 502]), ("put", [503, 504]), ("delete", [429, 503])] {
         let name = method.to_uppercase();
-        let command = cli.start(&[method, "/x", "--retry", "6"]);
-        for status in [408, 429, 500, 502, 503] {
+        let command = cli.start(&[method, "/x", "--retry", "2"]);
+        for status in statuses {
             endpoint.expect(&name, "/x").reply(Answer::new(status, "").with("Retry-After", "0"));
         }
-        endpoint.expect(&name, "/x").reply(Answer::new(504, "").with("Retry-After", "0"));
         endpoint.expect(&name, "/x").reply(Answer::new(200, "fine"));
         let command = command.finish().expect(0);
-        assert_eq!(command.stderr.lines().count(), 6, "{}", command.stderr);
-        assert_eq!(
-            command.stderr.lines().next(),
-            Some("warning: the server answered 408 Request Timeout; trying again in 0.0 s")
+        assert_eq!(command.stderr.lines().count(), 2, "{}", command.stderr);
+        let told = format!("warning: the server answered {}", statuses[0]);
+        assert!(
+            command.stderr.starts_with(&told) && command.stderr.contains("; trying again in "),
+            "{}",
+            command.stderr
         );
+    }
+}
+
+#[test]
+fn a_server_that_asks_for_no_pause_is_given_one() {
+    let (endpoint, cli) = logged_in();
+    let get = cli.start(&["get", "/x", "--retry", "2"]);
+    endpoint.expect("GET", "/x").reply(Answer::new(503, "").with("Retry-After", "0"));
+    let start = Instant::now();
+    endpoint.expect("GET", "/x").reply(Answer::new(503, "").with("Retry-After", "0"));
+    endpoint.expect("GET", "/x").reply(Answer::new(200, ""));
+    // Their own two: a quarter and half of a second.
+    assert!(start.elapsed() >= Duration::from_millis(700), "{:?}", start.elapsed());
+    get.finish().expect(0);
+}
+
+#[test]
+fn a_pause_beyond_all_clocks_is_not_begun() {
+    let (endpoint, cli) = logged_in();
+    let longest = u64::MAX.to_string();
+    for bound in [["--timeout", "5s"].as_slice(), &[]] {
+        let get = cli.start(&[["get", "/x", "--retry", "1"].as_slice(), bound].concat());
+        endpoint.expect("GET", "/x").reply(Answer::new(503, "later").with("Retry-After", &longest));
+        assert_eq!(get.finish().expect(5).text(), "later");
+    }
+    let burst = cli.start(&["burst", "/x", "-n", "1", "--retry", "1", "--timeout", "5s", "--json"]);
+    endpoint.expect("GET", "/x").reply(Answer::new(503, "").with("Retry-After", &longest));
+    assert_eq!(burst.finish().expect(5).json()["statuses"]["503"], 1);
+}
+
+#[test]
+fn an_address_that_no_request_can_hold_is_a_mistake_and_not_a_network_failure() {
+    let (_endpoint, cli) = logged_in();
+    let (long, query) = (format!("/{}", "a".repeat(70_000)), format!("q={}", "a".repeat(70_000)));
+    for arguments in [["get", &long].as_slice(), &["get", "/x", "--query", &query]] {
+        let get = cli.run(&[arguments, &["--retry", "2"]].concat()).expect(2);
+        assert_eq!(get.stderr, "error: the URL is longer than the 65534 bytes that a request can hold\n");
     }
 }
 
