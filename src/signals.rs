@@ -1,24 +1,37 @@
 //! Being asked to stop: SIGINT, SIGTERM, SIGHUP.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use tokio::sync::watch;
 
 use crate::outcome::Exit;
 
 /// Tells a command that finishes its work by itself when it is to do so.
 #[derive(Clone, Debug)]
-pub(crate) struct Stopping(watch::Receiver<bool>);
+pub(crate) struct Stopping {
+    said: watch::Receiver<bool>,
+    /// Whether anybody has begun to listen.
+    heard: Arc<AtomicBool>,
+}
 
 impl Stopping {
     /// Returns the means to say so, and what hears it.
     pub(crate) fn new() -> (watch::Sender<bool>, Self) {
         let (say, hear) = watch::channel(false);
-        (say, Self(hear))
+        (say, Self { said: hear, heard: Arc::default() })
+    }
+
+    /// Returns whether the command has come so far that it waits for it to be said.
+    pub(crate) fn is_heard(&self) -> bool {
+        self.heard.load(Ordering::Relaxed)
     }
 
     /// Waits until it is said.
     pub(crate) async fn asked(mut self) {
+        self.heard.store(true, Ordering::Relaxed);
         // Who is gone cannot say it any more, and that is as good.
-        drop(self.0.wait_for(|asked| *asked).await);
+        drop(self.said.wait_for(|asked| *asked).await);
     }
 }
 

@@ -4,19 +4,20 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use authcli::http::parse_method;
-use clap::{ArgAction, Args};
+use clap::{ArgAction, ArgGroup, Args};
 use reqwest::Method;
 
 use super::RequestArgs;
 use super::values::{at_least_one, duration, positive_duration, rate};
 
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("length").args(["requests", "duration"]).required(true).multiple(true))]
 pub(crate) struct BurstArgs {
     /// Path on the server
     #[arg(default_value = "/protected")]
     pub(crate) path: String,
     /// How many requests to send
-    #[arg(short = 'n', long, value_name = "N", value_parser = at_least_one, required_unless_present = "duration")]
+    #[arg(short = 'n', long, value_name = "N", value_parser = at_least_one)]
     pub(crate) requests: Option<u64>,
     /// How many at a time [default: all, at most 1000]
     #[arg(short, long, value_name = "C", value_parser = at_least_one)]

@@ -1,5 +1,6 @@
 //! How values are typed.
 
+use std::num::IntErrorKind;
 use std::time::Duration;
 
 /// Reads `500ms`, `5s`, `2m`, or a bare number of seconds.
@@ -16,7 +17,8 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 }
 
 pub(super) fn at_least_one(text: &str) -> Result<u64, String> {
-    match text.parse() {
+    match text.parse::<u64>() {
+        Err(error) if *error.kind() == IntErrorKind::PosOverflow => Err(format!("expected at most {}", u64::MAX)),
         Ok(0) | Err(_) => Err("expected a whole number of at least 1".into()),
         Ok(number) => Ok(number),
     }

@@ -8,29 +8,32 @@ use anyhow::Context as _;
 use authcli::Session;
 use authcli::gate::Work;
 use authcli::load::{
-    self, AnswerLine, BadLine, Ended, Job, Line, LineRequest, Lines, Manner, Order, Outbox, Sink, Source,
+    self, AnswerLine, BadLine, Ended, Job, Line, LineRequest, Lines, Manner, Order, Outbox, Place, Sink, Source, Stop,
 };
 use authcli::session::Request;
 use bytes::Bytes;
 use reqwest::Method;
-use tokio::sync::watch;
 
 use super::context::Context;
 use super::gravest::Gravest;
 use super::limits::at_a_time;
 use super::request::request;
+use super::stopped::stopped_by;
 use crate::cli::BatchArgs;
 use crate::outcome::{Exit, Usage};
+use crate::signals::Stopping;
 use crate::ui::output::print;
 use crate::ui::{Printer, report};
 
 const LONGEST_BODY: usize = 8 * 1024 * 1024;
+/// A line that is longer waits for room before another one is read.
+const LONG_LINE: usize = 64 * 1024;
 const BODY_TOO_LONG: &str = "the body is longer than 8 MiB";
 /// How many bad lines are told of one by one.
 const BAD_LINES_TOLD: u64 = 10;
 
 /// Sends the requests that standard input lists.
-pub(crate) async fn run(context: &mut Context, args: BatchArgs) -> anyhow::Result<Exit> {
+pub(crate) async fn run(context: &mut Context, args: BatchArgs, stopping: Stopping) -> anyhow::Result<Exit> {
     if !args.request.data.is_empty() || !args.request.form.is_empty() {
         return Err(Usage::with_hint("a body belongs to a line", "write it there: `POST /path {…}`").into());
     }
@@ -43,36 +46,37 @@ pub(crate) async fn run(context: &mut Context, args: BatchArgs) -> anyhow::Resul
     }
     let order = if args.unordered { Order::AsTheyCome } else { Order::ByPlace };
     let (outbox, departures) = load::outbox(order);
+    let stop = Stop::new();
     let sink = Arc::new(Answers {
-        outbox,
+        outbox: outbox.clone(),
         printer: context.printer.clone(),
-        gravest: Arc::new(Mutex::new(Gravest::none())),
+        gravest: Mutex::new(Gravest::none()),
         bad_lines: AtomicU64::new(0),
-        over: watch::Sender::new(false),
+        stop: stop.clone(),
     });
-    let gravest = Arc::clone(&sink.gravest);
     let source = Arc::new(Requests {
         lines: Lines::read(io::stdin()),
+        turn: tokio::sync::Mutex::new(()),
         session: session.clone(),
         common,
         sink: Arc::clone(&sink),
         broken: Mutex::new(None),
     });
-    let sending = async {
-        load::run(&session, &source, &sink, Manner { concurrency, retries: args.retry }).await;
-        let untold = sink.bad_lines.load(Ordering::Relaxed).saturating_sub(BAD_LINES_TOLD);
-        if untold > 0 {
-            context.printer.error(&format!("{untold} more lines are no requests"), &[], None);
-        }
-        let broken = source.broken.lock().unwrap_or_else(PoisonError::into_inner).take();
-        // With them goes the outbox.
-        drop((source, sink));
-        Ok(broken)
-    };
-    let writing = departures.depart(async |lines: &[u8]| print(Bytes::copy_from_slice(lines)).await);
-    let (broken, ()) = tokio::try_join!(sending, writing)?;
+    let manner = Manner { concurrency, retries: args.retry };
+    let write = async |lines: &[u8]| print(Bytes::copy_from_slice(lines)).await;
+    let driving = load::drive(&session, &source, &sink, manner, &stop, (outbox, departures), write);
+    stopped_by(stopping, &stop, driving).await?;
+    if stop.is_at_once() {
+        // How it ends is decided by the signal.
+        return Ok(Exit::Done);
+    }
 
-    let gravest = std::mem::replace(&mut *gravest.lock().unwrap_or_else(PoisonError::into_inner), Gravest::none());
+    let untold = sink.bad_lines.load(Ordering::Relaxed).saturating_sub(BAD_LINES_TOLD);
+    if untold > 0 {
+        context.printer.error(&format!("{untold} more lines are no requests"), &[], None);
+    }
+    let broken = source.broken.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let gravest = std::mem::replace(&mut *sink.gravest(), Gravest::none());
     let exit = gravest.tell(&context.printer);
     match broken {
         Some(error) if exit == Exit::Done => Err(error).context("could not read standard input"),
@@ -87,7 +91,7 @@ pub(crate) async fn run(context: &mut Context, args: BatchArgs) -> anyhow::Resul
 /// What a request is called.
 struct Name {
     line: u64,
-    place: u64,
+    place: Place,
     method: Method,
     path: String,
 }
@@ -95,6 +99,8 @@ struct Name {
 /// Requests from lines.
 struct Requests {
     lines: Lines,
+    /// Held by who reads a line, until there is room for it.
+    turn: tokio::sync::Mutex<()>,
     session: Session,
     /// What all requests share.
     common: Request,
@@ -104,13 +110,24 @@ struct Requests {
 }
 
 impl Requests {
-    fn job(&self, line: &Line) -> Result<Job<Name>, BadLine> {
+    /// Reads the next line and makes room for it.
+    async fn line(&self) -> io::Result<Option<(Line, Place)>> {
+        let _turn = self.turn.lock().await;
+        let Some(line) = self.lines.next().await? else { return Ok(None) };
+        let mut place = self.sink.outbox.place(line.place);
+        if let Ok(text) = &line.text
+            && text.len() > LONG_LINE
+        {
+            place.reserve(text.len()).await;
+        }
+        Ok(Some((line, place)))
+    }
+
+    fn request(&self, line: Line) -> Result<(LineRequest, Request), BadLine> {
         // The lines hold no blank ones.
-        let parsed = LineRequest::parse(line.text.as_ref().map_err(Clone::clone)?)?;
-        let asked = parsed.ok_or_else(|| BadLine::new("it is blank"))?;
-        let request = Arc::new(asked.to_request(self.session.server(), &self.common)?);
-        let tag = Name { line: line.number, place: line.place, method: asked.method, path: asked.path };
-        Ok(Job { request, due: None, tag })
+        let asked = LineRequest::parse(&line.text?)?.ok_or_else(|| BadLine::new("it is blank"))?;
+        let request = asked.to_request(self.session.server(), &self.common)?;
+        Ok((asked, request))
     }
 }
 
@@ -119,23 +136,20 @@ impl Source for Requests {
 
     async fn next(&self) -> Option<Job<Name>> {
         loop {
-            let mut over = self.sink.over.subscribe();
-            let line = tokio::select! {
-                biased;
-                // Also who waits for a line that may never come is told.
-                _ = over.wait_for(|over| *over) => return None,
-                line = self.lines.next() => line,
-            };
-            let line = match line {
-                Ok(line) => line?,
+            let (line, place) = match self.line().await {
+                Ok(read) => read?,
                 Err(error) => {
                     *self.broken.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
                     return None;
                 }
             };
-            match self.job(&line) {
-                Ok(job) => return Some(job),
-                Err(bad) => self.sink.bad_line(&line, &bad).await,
+            let number = line.number;
+            match self.request(line) {
+                Ok((asked, request)) => {
+                    let tag = Name { line: number, place, method: asked.method, path: asked.path };
+                    return Some(Job { request: Arc::new(request), due: None, tag });
+                }
+                Err(bad) => self.sink.bad_line(number, place, &bad).await,
             }
         }
     }
@@ -145,10 +159,9 @@ impl Source for Requests {
 struct Answers {
     outbox: Outbox,
     printer: Printer,
-    gravest: Arc<Mutex<Gravest>>,
+    gravest: Mutex<Gravest>,
     bad_lines: AtomicU64,
-    /// Whether the session has ended: then no request can be answered any more.
-    over: watch::Sender<bool>,
+    stop: Stop,
 }
 
 impl Answers {
@@ -156,17 +169,21 @@ impl Answers {
         self.gravest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn bad_line(&self, line: &Line, bad: &BadLine) {
+    async fn bad_line(&self, number: u64, place: Place, bad: &BadLine) {
         if self.bad_lines.fetch_add(1, Ordering::Relaxed) < BAD_LINES_TOLD {
-            self.printer.error(&format!("line {}: {bad}", line.number), &[], None);
+            self.printer.error(&format!("line {number}: {bad}"), &[], None);
         }
         self.gravest().note_told(Exit::Other);
-        self.outbox.put(line.place, AnswerLine::bad(line.number, &bad.to_string()).to_bytes()).await;
+        place.put(AnswerLine::bad(number, &bad.to_string()).to_bytes()).await;
     }
 }
 
 impl Sink<Name> for Answers {
     const KEEP: usize = LONGEST_BODY;
+
+    async fn make_room(&self, name: &mut Name, bytes: usize) {
+        name.place.reserve(bytes).await;
+    }
 
     async fn take(&self, name: Name, ended: Ended) {
         let (method, elapsed) = (name.method.as_str(), ended.elapsed());
@@ -183,7 +200,8 @@ impl Sink<Name> for Answers {
                 || format!("line {}: {method} {}", name.line, name.path.split(['?', '#']).next().unwrap_or_default());
             let exit = gravest.note(ended, target);
             if exit == Exit::NotLoggedIn {
-                self.over.send_replace(true);
+                // The session has ended: no request can be answered any more.
+                self.stop.begin_no_more();
             }
             if cut_off {
                 gravest.note_told(Exit::Other);
@@ -192,6 +210,6 @@ impl Sink<Name> for Answers {
         if cut_off {
             self.printer.error(&format!("line {}: {BODY_TOO_LONG}", name.line), &[], None);
         }
-        self.outbox.put(name.place, line).await;
+        name.place.put(line).await;
     }
 }

@@ -1,11 +1,11 @@
 //! `authcli burst`.
 
 use std::io::{self, IsTerminal as _};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use authcli::gate::{RefreshGate, Work};
-use authcli::load::{self, Ended, Manner, Order, Outbox, Pace, Repeat, Report, Sink, Tally, milliseconds};
+use authcli::gate::Work;
+use authcli::load::{self, Ended, Manner, Order, Outbox, Pace, Repeat, Sink, Stop, Tally, milliseconds};
 use bytes::Bytes;
 use serde_json::json;
 
@@ -13,8 +13,10 @@ use super::context::Context;
 use super::gravest::Gravest;
 use super::limits::at_a_time;
 use super::request::request;
+use super::stopped::stopped_by;
 use crate::cli::BurstArgs;
 use crate::outcome::{Exit, Usage};
+use crate::signals::Stopping;
 use crate::ui::output::print;
 use crate::ui::progress::{Progress, Whole};
 use crate::ui::{report, summary};
@@ -22,7 +24,7 @@ use crate::ui::{report, summary};
 const MOST_AT_ONCE: u64 = 1000;
 
 /// Sends many requests at once and tells what they came to.
-pub(crate) async fn run(context: &mut Context, args: BurstArgs) -> anyhow::Result<Exit> {
+pub(crate) async fn run(context: &mut Context, args: BurstArgs, stopping: Stopping) -> anyhow::Result<Exit> {
     context.trust(args.request.cacert.as_deref())?;
     let session = context.open_session(Work::Long).await?;
     let request = request(&session, args.method, &args.path, &args.request, None).await?;
@@ -42,45 +44,50 @@ pub(crate) async fn run(context: &mut Context, args: BurstArgs) -> anyhow::Resul
     let progress = Progress::new(watched, whole);
 
     let start = Instant::now();
-    let results = Arc::new(Mutex::new(Results { tally: Tally::new(start), gravest: Gravest::none() }));
-    let told = Told { concurrency, json: args.json || args.ndjson, start, gate: session.gate().clone() };
-    if !args.ndjson {
-        let (results, told) = (Arc::clone(&results), told.clone());
-        context.set_last_words(move || told.text(&told.report(lock(&results).tally.clone())));
-    }
+    let stop = Stop::new();
     let until = args.duration.and_then(|duration| start.checked_add(duration));
     let source = Arc::new(Repeat::new(request, requests, until, args.rate.map(Pace::start)));
     let (outbox, departures) = load::outbox(Order::AsTheyCome);
-    let lines = args.ndjson.then_some(outbox);
-    let sink = Arc::new(Collect { results: Arc::clone(&results), target, lines });
-    let sending = async {
-        load::run(&session, &source, &sink, Manner { concurrency, retries: args.retry }).await;
-        // With it goes the outbox.
-        drop(sink);
-        Ok(())
-    };
-    let writing = departures.depart(async |lines: &[u8]| print(Bytes::copy_from_slice(lines)).await);
+    let sink = Arc::new(Collect {
+        results: Mutex::new(Results { tally: Tally::new(start), gravest: Gravest::none() }),
+        target,
+        lines: args.ndjson.then(|| outbox.clone()),
+        stop: stop.clone(),
+    });
+    let manner = Manner { concurrency, retries: args.retry };
+    let write = async |lines: &[u8]| print(Bytes::copy_from_slice(lines)).await;
+    let driving = load::drive(&session, &source, &sink, manner, &stop, (outbox, departures), write);
     let showing = progress.follow(|| {
-        let tally = &lock(&results).tally;
+        let tally = &sink.results().tally;
         (tally.requests(), tally.failed(), session.gate().counts().refreshes)
     });
-    tokio::select! {
-        done = async { tokio::try_join!(sending, writing) } => drop(done?),
+    let end = tokio::select! {
+        end = stopped_by(stopping, &stop, driving) => end?,
         never = showing => match never {},
-    }
+    };
     drop(progress);
 
-    let tally = lock(&results).tally.clone();
-    let burst = told.report(tally);
-    context.printer.data(&told.text(&burst)).await?;
-    context.clear_last_words();
-    let undone = source.left_undone();
-    if undone > 0 {
+    let tally = sink.results().tally.clone();
+    // A reader that is slow to take the last lines is no slow server; who stopped it knows how long it was.
+    let last_end = if stop.is_at_once() { end } else { tally.last_end().unwrap_or(end) };
+    let mut burst = tally.report(concurrency, session.gate().counts(), last_end);
+    burst.summary.unsent = source.left_undone(end);
+    let told = if args.json || args.ndjson {
+        serde_json::to_string(&burst.summary)? + "\n"
+    } else {
+        summary::burst(&burst, &session.gate().flights(), start)
+    };
+    context.printer.data(&told).await?;
+    if stop.is_at_once() {
+        // How it ends is decided by the signal.
+        return Ok(Exit::Done);
+    }
+    if let Some(undone) = burst.summary.unsent.filter(|undone| *undone > 0 && !stop.begins_no_more()) {
         context.printer.warn(&format!(
             "{undone} requests were due and not sent: all {concurrency} at a time waited for answers to the end"
         ));
     }
-    let mut gravest = std::mem::replace(&mut lock(&results).gravest, Gravest::none());
+    let mut gravest = std::mem::replace(&mut sink.results().gravest, Gravest::none());
     if let Some(most) = args.max_refreshes.filter(|most| burst.summary.refreshes > *most) {
         let refreshes = burst.summary.refreshes;
         context.printer.error(&format!("{refreshes} refreshes were sent; --max-refreshes allows {most}"), &[], None);
@@ -94,16 +101,19 @@ struct Results {
     gravest: Gravest,
 }
 
-/// A panic elsewhere cannot have torn more than one count.
-fn lock(results: &Mutex<Results>) -> std::sync::MutexGuard<'_, Results> {
-    results.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// Where results go: counted, and with `--ndjson` written down as well.
 struct Collect {
-    results: Arc<Mutex<Results>>,
+    results: Mutex<Results>,
     target: String,
     lines: Option<Outbox>,
+    stop: Stop,
+}
+
+impl Collect {
+    /// A panic elsewhere cannot have torn more than one count.
+    fn results(&self) -> MutexGuard<'_, Results> {
+        self.results.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Sink<u64> for Collect {
@@ -112,12 +122,15 @@ impl Sink<u64> for Collect {
     async fn take(&self, number: u64, ended: Ended) {
         let line = self.lines.as_ref().map(|outbox| (outbox, line(number, &ended)));
         {
-            let mut results = lock(&self.results);
+            let mut results = self.results();
             results.tally.add(&ended);
-            results.gravest.note(ended, || self.target.clone());
+            if results.gravest.note(ended, || self.target.clone()) == Exit::NotLoggedIn {
+                // The session has ended: no request can be answered any more.
+                self.stop.begin_no_more();
+            }
         }
         if let Some((outbox, line)) = line {
-            outbox.put(number, line).await;
+            outbox.place(number).put(line).await;
         }
     }
 }
@@ -132,27 +145,4 @@ fn line(number: u64, ended: &Ended) -> Vec<u8> {
         Err(error) => json!({"n": n, "error": report::reason(error), "elapsed_ms": elapsed_ms}),
     };
     format!("{line}\n").into_bytes()
-}
-
-/// How what a burst came to is told.
-#[derive(Clone)]
-struct Told {
-    concurrency: u64,
-    json: bool,
-    start: Instant,
-    gate: RefreshGate,
-}
-
-impl Told {
-    fn report(&self, tally: Tally) -> Report {
-        tally.report(self.concurrency, self.gate.counts(), Instant::now())
-    }
-
-    fn text(&self, report: &Report) -> String {
-        if self.json {
-            // A summary has no key that JSON could not have.
-            return serde_json::to_string(&report.summary).map(|json| json + "\n").unwrap_or_default();
-        }
-        summary::burst(report, &self.gate.flights(), self.start)
-    }
 }

@@ -17,6 +17,7 @@ mod request;
 mod send;
 mod shell;
 mod status;
+mod stopped;
 mod token;
 
 use std::time::Duration;
@@ -36,7 +37,7 @@ use crate::ui::report;
 /// How long a program that was asked to stop waits for a refresh to be saved.
 const SETTLE_BOUND: Duration = Duration::from_secs(10);
 
-/// How long the requests of a proxy that was asked to stop may go on, and when a person is told that they do.
+/// How long what was asked to stop may go on, and when a person is told that it does.
 const FINISH_BOUND: Duration = Duration::from_secs(10);
 const FINISH_TOLD_AFTER: Duration = Duration::from_secs(1);
 
@@ -65,18 +66,19 @@ pub(crate) async fn run(cli: Cli) -> Exit {
     let printer = context.printer.clone();
     // Not before: until here nothing needs an end of its own, and on a disk that hangs a signal must end the program.
     let mut signals = StopSignals::listen();
-    let finishes = matches!(cli.command, Command::Proxy(_));
+    let finishing = if matches!(cli.command, Command::Proxy(_)) { &FINISHING_REQUESTS } else { &WRITING_ANSWERS };
     let (stop, stopping) = Stopping::new();
     let (result, stopped) = {
-        let work = dispatch(cli.command, &mut context, stopping);
+        let work = dispatch(cli.command, &mut context, stopping.clone());
         tokio::pin!(work);
         tokio::select! {
             result = &mut work => (result, false),
             signal = signals.next() => {
-                if finishes {
+                // Who does not hear it, or not yet, has nothing to finish.
+                if stopping.is_heard() {
                     stop.send_replace(true);
                     tokio::select! {
-                        () = finish(&printer, work) => {}
+                        () = finish(&printer, finishing, work) => {}
                         signal = signals.next() => return signal,
                     }
                 }
@@ -85,13 +87,6 @@ pub(crate) async fn run(cli: Cli) -> Exit {
         }
     };
     let mut exit = result.unwrap_or_else(|error| report::failure(&printer, &error));
-    if stopped && let Some(words) = context.last_words() {
-        tokio::select! {
-            // Nobody who asked for the end is to be told that its last words could not be written.
-            _ = printer.data(&words) => {}
-            signal = signals.next() => return signal,
-        }
-    }
     let settle = timeout(SETTLE_BOUND, context.settle());
     tokio::pin!(settle);
     if !stopped {
@@ -106,14 +101,29 @@ pub(crate) async fn run(cli: Cli) -> Exit {
     }
 }
 
+/// What a person is told of work that was asked to stop.
+struct Finishing {
+    goes_on: &'static str,
+    cut_off: &'static str,
+}
+
+const FINISHING_REQUESTS: Finishing = Finishing {
+    goes_on: "Finishing the requests under way; press Ctrl-C again to end them",
+    cut_off: "some requests were still under way; they were cut off",
+};
+const WRITING_ANSWERS: Finishing = Finishing {
+    goes_on: "Writing what has been answered; press Ctrl-C again to end that",
+    cut_off: "nobody took what was left to write; it was cut off",
+};
+
 /// Lets work that was asked to stop come to its end.
-async fn finish(printer: &Printer, work: impl Future<Output = anyhow::Result<Exit>>) {
+async fn finish(printer: &Printer, told: &Finishing, work: impl Future<Output = anyhow::Result<Exit>>) {
     let work = timeout(FINISH_BOUND, work);
     tokio::pin!(work);
     let finished = tokio::select! {
         finished = &mut work => finished,
         () = sleep(FINISH_TOLD_AFTER) => {
-            printer.note("Finishing the requests under way; press Ctrl-C again to end them");
+            printer.note(told.goes_on);
             work.await
         }
     };
@@ -121,7 +131,7 @@ async fn finish(printer: &Printer, work: impl Future<Output = anyhow::Result<Exi
         // How it ends is decided by the signal.
         Ok(Ok(_)) => {}
         Ok(Err(error)) => drop(report::failure(printer, &error)),
-        Err(_) => printer.warn("some requests were still under way; they were cut off"),
+        Err(_) => printer.warn(told.cut_off),
     }
 }
 
@@ -150,8 +160,8 @@ async fn dispatch(command: Command, context: &mut Context, stopping: Stopping) -
         Command::Put(args) => send::run(context, Method::PUT, args, false).await,
         Command::Patch(args) => send::run(context, Method::PATCH, args, false).await,
         Command::Delete(args) => send::run(context, Method::DELETE, args, false).await,
-        Command::Burst(args) => burst::run(context, args).await,
-        Command::Batch(args) => batch::run(context, args).await,
+        Command::Burst(args) => burst::run(context, args, stopping).await,
+        Command::Batch(args) => batch::run(context, args, stopping).await,
         Command::Exec(args) => Ok(exec::run(context, args).await),
         Command::Proxy(args) => proxy::run(context, args, stopping).await,
         Command::Profile(args) => profile::run(context, args.command).await,

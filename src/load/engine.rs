@@ -11,10 +11,14 @@ use reqwest::StatusCode;
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use tokio::task::JoinSet;
 
+use super::Stop;
 use crate::clock::SystemClock;
 use crate::gate::Clock as _;
 use crate::session::{Answer, FinalRefusal, Request, SendError, Session, with_retries};
 use crate::token::Generation;
+
+/// As much of each body is read before the sink is asked whether there is room for it.
+const READ_UNASKED: usize = 64 * 1024;
 
 /// A request to be sent.
 #[derive(Clone, Debug)]
@@ -42,6 +46,13 @@ pub trait Sink<T>: Send + Sync + 'static {
     /// How many bytes of an answer's body are kept for it. With 0 every body is read to its end and dropped; otherwise a
     /// longer one is broken off.
     const KEEP: usize;
+
+    /// Waits until there is room for a body of so many bytes at most, of which it will be told in [`take`](Self::take). Short
+    /// ones are read unasked. The request itself is gone by then.
+    fn make_room(&self, tag: &mut T, bytes: usize) -> impl Future<Output = ()> + Send {
+        let _ = (tag, bytes);
+        std::future::ready(())
+    }
 
     /// Takes what came of a request. A worker takes its next job only after that, so a slow sink slows the whole.
     fn take(&self, tag: T, ended: Ended) -> impl Future<Output = ()> + Send;
@@ -100,29 +111,57 @@ pub struct Manner {
     pub retries: u32,
 }
 
-/// Sends what `source` gives and hands each result to `sink`. The session's tokens are renewed
-/// in the background for as long as it is there. Dropping the future stops sending; a refresh that is under way goes on.
-pub async fn run<S: Source, K: Sink<S::Tag>>(session: &Session, source: &Arc<S>, sink: &Arc<K>, manner: Manner) {
+/// Sends what `source` gives and hands each result to `sink`, until there is no more or `stop` ends it. The session's
+/// tokens are renewed in the background for as long as it is there. Dropping the future stops sending; a refresh that is
+/// under way goes on.
+pub async fn run<S: Source, K: Sink<S::Tag>>(
+    session: &Session,
+    source: &Arc<S>,
+    sink: &Arc<K>,
+    manner: Manner,
+    stop: &Stop,
+) {
     session.gate().keep_ahead();
     let mut workers = JoinSet::new();
     for _ in 0..manner.concurrency.max(1) {
-        workers.spawn(work(session.clone(), Arc::clone(source), Arc::clone(sink), manner.retries));
+        workers.spawn(work(session.clone(), Arc::clone(source), Arc::clone(sink), manner.retries, stop.clone()));
     }
-    // A panic in one of them must not look like fewer requests.
-    while let Some(ended) = workers.join_next().await {
+    let dropped = stop.dropped();
+    tokio::pin!(dropped);
+    loop {
+        let ended = tokio::select! {
+            biased;
+            () = &mut dropped => break,
+            ended = workers.join_next() => ended,
+        };
+        let Some(ended) = ended else { return };
+        // A panic in one of them must not look like fewer requests.
         if let Err(failed) = ended
             && failed.is_panic()
         {
             resume_unwind(failed.into_panic());
         }
     }
+    workers.shutdown().await;
 }
 
-async fn work<S: Source, K: Sink<S::Tag>>(session: Session, source: Arc<S>, sink: Arc<K>, retries: u32) {
-    while let Some(Job { request, due, tag }) = source.next().await {
+async fn work<S: Source, K: Sink<S::Tag>>(session: Session, source: Arc<S>, sink: Arc<K>, retries: u32, stop: Stop) {
+    // One for all jobs: it is polled only when the source has none at once.
+    let no_more_begun = stop.no_more_begun();
+    tokio::pin!(no_more_begun);
+    while !stop.begins_no_more() {
+        let job = tokio::select! {
+            biased;
+            job = source.next() => job,
+            // Also who waits for a job that may never come is told.
+            () = &mut no_more_begun => return,
+        };
+        let Some(Job { request, due, mut tag }) = job else { return };
         let start = due.unwrap_or_else(Instant::now);
-        let result = match send(&session, &request, retries).await {
-            Ok(answer) => read(answer, K::KEEP).await,
+        let sent = send(&session, &request, retries).await;
+        drop(request);
+        let result = match sent {
+            Ok(answer) => read(answer, &*sink, &mut tag).await,
             Err(error) => Err(error),
         };
         sink.take(tag, Ended { start, end: Instant::now(), result }).await;
@@ -143,9 +182,9 @@ async fn send(session: &Session, request: &Arc<Request>, retries: u32) -> Result
     with_retries(request, retries, || SystemClock.now(), once, |_| {}).await
 }
 
-async fn read(mut answer: Answer, keep: usize) -> Result<Completed, SendError> {
-    let content_type = answer.response.headers().get(CONTENT_TYPE).filter(|_| keep > 0).cloned();
-    let body = read_body(&mut answer, keep).await?;
+async fn read<T: Send, K: Sink<T>>(mut answer: Answer, sink: &K, tag: &mut T) -> Result<Completed, SendError> {
+    let content_type = answer.response.headers().get(CONTENT_TYPE).filter(|_| K::KEEP > 0).cloned();
+    let body = read_body(&mut answer, sink, tag).await?;
     Ok(Completed {
         status: answer.response.status(),
         retried: answer.retried,
@@ -157,7 +196,16 @@ async fn read(mut answer: Answer, keep: usize) -> Result<Completed, SendError> {
 }
 
 /// Reads a body to its end also where nothing of it is kept: a connection can only be used again after that.
-async fn read_body(answer: &mut Answer, keep: usize) -> Result<Kept, SendError> {
+async fn read_body<T: Send, K: Sink<T>>(answer: &mut Answer, sink: &K, tag: &mut T) -> Result<Kept, SendError> {
+    let keep = K::KEEP;
+    let told = answer.response.content_length().map(|length| usize::try_from(length).unwrap_or(usize::MAX).min(keep));
+    let mut has_room = keep == 0 || told.is_some_and(|length| length <= READ_UNASKED);
+    if let Some(length) = told
+        && !has_room
+    {
+        sink.make_room(tag, length).await;
+        has_room = true;
+    }
     let mut first: Option<Bytes> = None;
     let mut whole = Vec::new();
     while let Some(chunk) = answer.chunk().await? {
@@ -174,8 +222,14 @@ async fn read_body(answer: &mut Answer, keep: usize) -> Result<Kept, SendError> 
                 whole.extend_from_slice(&chunk);
             }
         }
-        if whole.len().max(first.as_ref().map_or(0, Bytes::len)) > keep {
+        let length = whole.len().max(first.as_ref().map_or(0, Bytes::len));
+        if length > keep {
             return Ok(Kept::TooLong);
+        }
+        if length > READ_UNASKED && !has_room {
+            // Whoever has begun must be able to end, so it is the most that it may be.
+            sink.make_room(tag, keep).await;
+            has_room = true;
         }
     }
     Ok(Kept::Whole(if whole.is_empty() { first.unwrap_or_default() } else { whole.into() }))

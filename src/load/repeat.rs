@@ -27,11 +27,12 @@ impl Repeat {
         Self { request: Arc::new(request), requests, until, pace, next: AtomicU64::new(0) }
     }
 
-    /// Returns how many were due before the time was over but never begun, because all workers were busy to the end.
-    pub fn left_undone(&self) -> u64 {
-        let (Some(pace), Some(until)) = (&self.pace, self.until) else { return 0 };
-        let due = pace.due_before(until.min(Instant::now())).min(self.requests);
-        due.saturating_sub(self.next.load(Ordering::Relaxed))
+    /// Returns how many were due before the time was over, or before `end` if that was sooner, but never begun: all workers
+    /// were busy, or had been stopped. `None` where none is ever due, because there is no pace.
+    pub fn left_undone(&self, end: Instant) -> Option<u64> {
+        let pace = self.pace.as_ref()?;
+        let due = pace.due_before(self.until.map_or(end, |until| until.min(end))).min(self.requests);
+        Some(due.saturating_sub(self.next.load(Ordering::Relaxed)))
     }
 
     fn is_over(&self) -> bool {
@@ -128,6 +129,7 @@ mod tests {
             std::thread::yield_now();
         }
         assert!(source.next().await.is_none());
-        assert_eq!(source.left_undone(), 9);
+        assert_eq!(source.left_undone(Instant::now()), Some(9));
+        assert_eq!(Repeat::new(request(), 3, None, None).left_undone(Instant::now()), None);
     }
 }

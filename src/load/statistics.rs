@@ -1,6 +1,7 @@
 //! Counts and latencies of many requests.
 
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
@@ -9,14 +10,20 @@ use serde::Serialize;
 use super::buckets::{Bucket, buckets};
 use super::{Ended, Timeline};
 use crate::gate::GateCounts;
+use crate::session::SendError;
 
 /// Of how many generations of tokens it is known how many requests went with them: as many flights as a gate remembers.
 const GENERATIONS: usize = 1024;
+/// How many reasons are told apart; whatever else there is stands under one name.
+const REASONS: usize = 32;
+const OTHER_REASONS: &str = "other reasons";
 
 /// Collects how requests end.
 #[derive(Clone, Debug)]
 pub struct Tally {
     start: Instant,
+    /// When the last one ended.
+    last_end: Option<Instant>,
     /// Latencies in microseconds.
     latencies: Histogram<u64>,
     sum: Duration,
@@ -55,8 +62,11 @@ pub struct Summary {
     pub failed: u64,
     /// Answers by status.
     pub statuses: BTreeMap<u16, u64>,
-    /// Requests without an answer, by reason.
+    /// Requests without an answer, by reason, with its causes.
     pub errors: BTreeMap<String, u64>,
+    /// Requests that were due and never sent; only where they are due at a rate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unsent: Option<u64>,
     /// Refreshes that this process sent and that succeeded.
     pub refreshes: u64,
     /// Newer tokens taken from another process.
@@ -67,11 +77,11 @@ pub struct Summary {
     pub elapsed_ms: f64,
     /// `requests` over that time.
     pub requests_per_second: f64,
-    /// How long requests took.
+    /// How long requests took, those aside for which no token could be had.
     pub latency_ms: Latencies,
 }
 
-/// The spread of latencies, in milliseconds; all zero when no request ended.
+/// The spread of latencies, in milliseconds; all zero when there is none.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 #[expect(missing_docs, reason = "each name is its percentile")]
 pub struct Latencies {
@@ -94,6 +104,7 @@ impl Tally {
         let latencies = Histogram::new_with_bounds(1, 86_400_000_000, 3).expect("constant bounds");
         Self {
             start,
+            last_end: None,
             latencies,
             sum: Duration::ZERO,
             succeeded: 0,
@@ -108,9 +119,13 @@ impl Tally {
 
     /// Counts one request.
     pub fn add(&mut self, ended: &Ended) {
-        let elapsed = ended.elapsed();
-        self.latencies.saturating_record(u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX));
-        self.sum += elapsed;
+        self.last_end = self.last_end.max(Some(ended.end));
+        // What was never sent says nothing about the server, and is quick.
+        let elapsed = if let Err(SendError::Token(_)) = ended.result { Duration::ZERO } else { ended.elapsed() };
+        if !matches!(ended.result, Err(SendError::Token(_))) {
+            self.latencies.saturating_record(u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX));
+            self.sum += elapsed;
+        }
         let succeeded = match &ended.result {
             Ok(completed) => {
                 *self.statuses.entry(completed.status.as_u16()).or_default() += 1;
@@ -122,7 +137,11 @@ impl Tally {
                 completed.status.is_success()
             }
             Err(error) => {
-                *self.errors.entry(error.to_string()).or_default() += 1;
+                let mut reason = with_causes(error);
+                if self.errors.len() >= REASONS && !self.errors.contains_key(&reason) {
+                    OTHER_REASONS.clone_into(&mut reason);
+                }
+                *self.errors.entry(reason).or_default() += 1;
                 false
             }
         };
@@ -136,7 +155,12 @@ impl Tally {
 
     /// Returns how many requests ended so far.
     pub fn requests(&self) -> u64 {
-        self.latencies.len()
+        self.succeeded + self.failed
+    }
+
+    /// Returns when the last one ended.
+    pub fn last_end(&self) -> Option<Instant> {
+        self.last_end
     }
 
     /// Returns how many of them failed.
@@ -156,6 +180,7 @@ impl Tally {
             failed: self.failed,
             statuses: self.statuses,
             errors: self.errors,
+            unsent: None,
             refreshes: gate.refreshes,
             adopted: gate.adopted,
             retried: self.retried,
@@ -174,7 +199,7 @@ impl Tally {
         let at = |quantile| milliseconds(Duration::from_micros(self.latencies.value_at_quantile(quantile)));
         Latencies {
             min: milliseconds(Duration::from_micros(self.latencies.min())),
-            mean: rounded(self.sum.as_secs_f64() * 1e3 / as_f64(self.requests()), 1e3),
+            mean: rounded(self.sum.as_secs_f64() * 1e3 / as_f64(self.latencies.len()), 1e3),
             p50: at(0.5),
             p90: at(0.9),
             p95: at(0.95),
@@ -183,6 +208,16 @@ impl Tally {
             max: milliseconds(Duration::from_micros(self.latencies.max())),
         }
     }
+}
+
+/// Returns what went wrong and why, in a line.
+fn with_causes(error: &SendError) -> String {
+    let (mut text, mut cause) = (error.to_string(), error.source());
+    while let Some(why) = cause {
+        text = format!("{text}: {why}");
+        cause = why.source();
+    }
+    text
 }
 
 /// Returns milliseconds with three decimals: nobody measures nanoseconds here.
@@ -244,6 +279,18 @@ mod tests {
         assert_eq!(report.buckets.iter().map(|bucket| bucket.count).sum::<u64>(), 101);
         let columns = report.timeline.columns(Duration::from_secs(2), 2);
         assert_eq!((columns[0].ended, columns[1].ended, columns[1].failed), (100, 1, 1));
+    }
+
+    #[test]
+    fn reasons_without_end_take_no_memory_without_end() {
+        let start = Instant::now();
+        let mut tally = Tally::new(start);
+        for number in 0..1_000 {
+            let result = Err(SendError::WrongOrigin(number.to_string()));
+            tally.add(&Ended { start, end: start, result });
+        }
+        let errors = tally.report(1, GateCounts::default(), start).summary.errors;
+        assert_eq!((errors.len(), errors[OTHER_REASONS]), (REASONS + 1, 1_000 - REASONS as u64));
     }
 
     #[test]

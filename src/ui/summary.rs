@@ -12,17 +12,20 @@ use super::plot;
 
 /// Where nobody tells how wide the lines may be.
 const USUAL_WIDTH: usize = 80;
-const WIDTHS: std::ops::RangeInclusive<usize> = 72..=200;
+/// Less is too narrow for a drawing: its lines would break.
+const NARROWEST_DRAWN: usize = 72;
+const WIDEST_DRAWN: usize = 200;
 
-/// Returns what a burst came to: its figures, its latencies as bars, and what happened when.
+/// Returns what a burst came to: its figures, and where the lines are wide
+/// enough its latencies as bars and what happened when.
 pub(crate) fn burst(report: &Report, flights: &[Flight], start: Instant) -> String {
     let width = terminal_size::terminal_size_of(io::stdout()).map_or(USUAL_WIDTH, |(width, _)| usize::from(width.0));
-    drawn(report, flights, start, width.clamp(*WIDTHS.start(), *WIDTHS.end()))
+    drawn(report, flights, start, width.min(WIDEST_DRAWN))
 }
 
 fn drawn(report: &Report, flights: &[Flight], start: Instant, width: usize) -> String {
     let figures = figures(&report.summary);
-    if report.summary.requests == 0 {
+    if report.buckets.is_empty() || width < NARROWEST_DRAWN {
         return figures;
     }
     let (latencies, time) = (plot::histogram(&report.buckets, width), plot::timeline(report, flights, start, width));
@@ -39,6 +42,9 @@ fn figures(summary: &Summary) -> String {
     let statuses: Vec<String> = summary.statuses.iter().map(|(status, count)| format!("{status} × {count}")).collect();
     if !statuses.is_empty() {
         rows.push(("statuses", statuses.join(", ")));
+    }
+    if let Some(unsent) = summary.unsent {
+        rows.push(("unsent", unsent.to_string()));
     }
     for (reason, count) in &summary.errors {
         rows.push(("no answer", format!("{count} × {reason}")));
@@ -227,7 +233,8 @@ mod tests {
     #[test]
     fn whatever_the_width_no_line_is_wider() {
         let (report, flights, start) = example();
-        for width in 72..=200 {
+        assert_eq!(drawn(&report, &flights, start, 71), figures(&report.summary));
+        for width in NARROWEST_DRAWN..=WIDEST_DRAWN {
             let text = drawn(&report, &flights, start, width);
             assert!(text.lines().skip(8).all(|line| line.chars().count() <= width), "{width}:\n{text}");
         }

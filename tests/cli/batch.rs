@@ -216,6 +216,27 @@ fn ctrl_c_ends_it_though_its_input_stays_open() {
 }
 
 #[test]
+fn ctrl_c_loses_no_answer_that_there_is() {
+    let (endpoint, cli) = logged_in();
+    let (batch, mut stdin) = cli.start_with_stdin(&["batch", "-c", "3"]);
+    stdin.write_all(b"/1\nPOST /2\nPOST /3\n/4\n/5\n").unwrap();
+    let (done, mut held): (Vec<Call>, Vec<Call>) = (0..3).map(|_| endpoint.next()).partition(|call| call.path != "/1");
+    for call in done {
+        call.reply(Answer::new(201, "done"));
+    }
+    // The next ones come only when those have been taken; the first line is what they wait for.
+    held.extend([endpoint.next(), endpoint.next()]);
+    batch.signal(Signal::INT);
+    let output = batch.finish().expect(130).silent();
+    drop(stdin);
+    let told: Vec<Value> = lines(output.text()).into_iter().map(settled).collect();
+    let expected = [2, 3]
+        .map(|line| json!({"line": line, "method": "POST", "path": format!("/{line}"), "status": 201, "body": "done"}));
+    assert_eq!(told, expected);
+    held.into_iter().for_each(Call::hang_up);
+}
+
+#[test]
 fn a_line_is_answered_before_the_next_one_is_written() {
     let (endpoint, cli) = logged_in();
     let (batch, mut stdin, stdout) = cli.start_with_pipes(&["batch"]);

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::{Cli, Server, eventually};
+use crate::support::{Answer, Call, Cli, Server, eventually, logged_in};
 
 /// Writes the same line for ever, and counts.
 fn endless(mut stdin: ChildStdin, line: String) -> Arc<AtomicUsize> {
@@ -85,4 +85,34 @@ fn a_reader_that_pauses_stops_the_input_and_gets_everything_in_the_end() {
         assert_eq!((&line["line"], &line["status"]), (&json!(number), &json!(200)));
     }
     batch.kill();
+}
+
+#[test]
+fn large_answers_behind_a_slow_one_wait_where_they_are() {
+    let (endpoint, cli) = logged_in();
+    let input = (0..13).map(|number| format!("/{number}\n")).collect::<Vec<_>>().concat();
+    let batch = cli.start_with_input(&["batch", "-c", "13"], &input);
+    let (slow, large): (Vec<Call>, Vec<Call>) = (0..13).map(|_| endpoint.next()).partition(|call| call.path == "/0");
+    // Six times as long as a string of JSON; whoever is not read blocks.
+    let body = "\u{1}".repeat(7 * 1024 * 1024);
+    let replies: Vec<_> = large
+        .into_iter()
+        .map(|call| {
+            let answer = Answer::new(200, &body);
+            thread::spawn(move || call.reply(answer))
+        })
+        .collect();
+    // All that can be read is read: that can only be seen by the clock.
+    thread::sleep(Duration::from_secs(2));
+    let peak = peak_memory(batch.id());
+    for call in slow {
+        call.reply(Answer::new(200, ""));
+    }
+    let output = batch.finish().expect(0).silent();
+    for reply in replies {
+        reply.join().unwrap();
+    }
+    assert_eq!(output.text().lines().count(), 13);
+    // One line of 42 MiB, made of a body, and what a program takes.
+    assert!(peak < 160, "{peak} MiB");
 }

@@ -105,6 +105,10 @@ fn numbers_that_make_no_sense_are_refused() {
 
     For more information, try '--help'.
     ");
+    let neither = cli.run(&["burst"]).stderr;
+    assert!(neither.contains("<--requests <N>|--duration <DUR>>"), "{neither}");
+    let too_many = cli.run(&["burst", "-n", "1", "-c", "99999999999999999999"]).expect(2).stderr;
+    assert!(too_many.contains("expected at most 18446744073709551615\n"), "{too_many}");
 }
 
 #[test]

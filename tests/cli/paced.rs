@@ -1,14 +1,14 @@
 //! Bursts over time: at a rate, for a time, across expiries, and told request by request.
 
 use std::collections::BTreeSet;
-use std::io::Write as _;
+use std::io::{BufReader, Read as _, Write as _};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Call, Cli, Endpoint, Server, logged_in};
+use crate::support::{Answer, Call, Cli, Endpoint, Running, Server, eventually, logged_in};
 
 fn number(value: &Value) -> f64 {
     value.as_f64().unwrap()
@@ -60,14 +60,21 @@ fn a_duration_ends_it_and_what_is_under_way_is_waited_for() {
 #[test]
 fn requests_that_were_due_and_never_sent_are_told() {
     let (endpoint, cli) = logged_in();
-    let burst = cli.start(&["burst", "--duration", "400ms", "--rate", "100", "-c", "1", "--json"]);
-    let stalled = endpoint.expect("GET", "/protected");
-    thread::sleep(Duration::from_millis(600));
-    stalled.reply(Answer::new(200, ""));
-    let output = burst.finish().expect(0);
-    assert_eq!(output.json()["requests"], 1);
-    let told = "warning: 39 requests were due and not sent: all 1 at a time waited for answers to the end\n";
-    assert_eq!(output.stderr, told);
+    let warning = "warning: 39 requests were due and not sent: all 1 at a time waited for answers to the end\n";
+    for (arguments, told) in [(["--json"].as_slice(), warning), (&["--json", "-q"], ""), (&["-q"], "")] {
+        let burst = ["burst", "--duration", "400ms", "--rate", "100", "-c", "1"];
+        let burst = cli.start(&[burst.as_slice(), arguments].concat());
+        let stalled = endpoint.expect("GET", "/protected");
+        thread::sleep(Duration::from_millis(600));
+        stalled.reply(Answer::new(200, ""));
+        let output = burst.finish().expect(0);
+        if arguments.contains(&"--json") {
+            assert_eq!((&output.json()["requests"], &output.json()["unsent"]), (&json!(1), &json!(39)));
+        } else {
+            assert!(output.text().contains("unsent      39\n"), "{}", output.text());
+        }
+        assert_eq!(output.stderr, told);
+    }
 }
 
 #[test]
@@ -121,8 +128,15 @@ fn a_request_is_tried_again_where_that_is_asked_for() {
     let summary = burst.finish().expect(0).json();
     assert_eq!((&summary["requests"], &summary["statuses"]), (&json!(1), &json!({"200": 1})));
     let batch = cli.start_with_input(&["batch", "--retry", "1"], "POST /x\n/y\n");
-    let output = batch.finish_answering(&endpoint, |call| call.reply(Answer::new(503, "").with("Retry-After", "0")));
+    let mut calls = Vec::new();
+    let output = batch.finish_answering(&endpoint, |call| {
+        calls.push(format!("{} {}", call.method, call.path));
+        call.reply(Answer::new(503, "").with("Retry-After", "0"));
+    });
     assert_eq!(output.expect(5).text().lines().count(), 2);
+    calls.sort();
+    // What may have done something is not done twice.
+    assert_eq!(calls, ["GET /y", "GET /y", "POST /x"]);
 }
 
 #[test]
@@ -162,6 +176,84 @@ fn ctrl_c_tells_what_there_was_until_then() {
         assert!(output.text().starts_with(expected), "{}", output.text());
         held.into_iter().for_each(Call::hang_up);
     }
+}
+
+#[test]
+fn ctrl_c_leaves_the_summary_the_last_of_the_lines() {
+    let (endpoint, cli) = logged_in();
+    let burst = cli.start(&["burst", "-n", "9", "-c", "2", "--ndjson"]);
+    endpoint.expect("GET", "/protected").reply(Answer::new(200, ""));
+    // The third comes only when the first one has been counted.
+    let held = [endpoint.expect("GET", "/protected"), endpoint.expect("GET", "/protected")];
+    burst.signal(Signal::INT);
+    let output = burst.finish().expect(130).silent();
+    let lines: Vec<Value> = output.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((lines.len(), &lines[0]["status"], &lines[1]["requests"]), (2, &json!(200), &json!(1)));
+    held.into_iter().for_each(Call::hang_up);
+}
+
+#[test]
+fn a_second_ctrl_c_ends_it_though_nobody_takes_the_lines() {
+    let server = Server::start();
+    let cli = Cli::new(&server.url);
+    cli.login();
+    // More lines than a pipe holds, and nobody reads.
+    let (burst, stdout) = cli.start_with_stdout(&["burst", "-n", "1500", "-c", "50", "--ndjson"]);
+    eventually("all are answered", || server.logged("GET /protected 200") == 1500);
+    burst.signal(Signal::INT);
+    burst.signal(Signal::INT);
+    burst.finish().expect(130);
+    drop(stdout);
+}
+
+#[test]
+fn a_reader_that_is_slow_to_take_the_lines_is_no_slow_server() {
+    let server = Server::start();
+    let cli = Cli::new(&server.url);
+    cli.login();
+    let mut command = cli.command_of(env!("CARGO_BIN_EXE_authcli"));
+    let start = Instant::now();
+    let mut child = command.args(["burst", "-n", "1500", "-c", "50", "--ndjson"]).spawn().unwrap();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let burst = Running::adopt(child);
+    eventually("all are answered", || server.logged("GET /protected 200") == 1500);
+    // It has more lines than a pipe holds, and waits for this reader.
+    let answered = start.elapsed();
+    thread::sleep(Duration::from_secs(1));
+    let mut text = String::new();
+    stdout.read_to_string(&mut text).unwrap();
+    burst.finish().expect(0).silent();
+    let summary: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    // The server logs an answer a little before it arrives here.
+    let most = answered + Duration::from_millis(500);
+    assert!(number(&summary["elapsed_ms"]) < most.as_secs_f64() * 1e3, "{summary}");
+}
+
+#[test]
+fn when_the_session_has_ended_no_more_is_sent() {
+    let endpoint = Endpoint::start();
+    let cli = Cli::new(&endpoint.url);
+    cli.login_at(&endpoint, "access-1", "refresh-1", 0.001);
+    let burst = cli.start(&["burst", "--duration", "1h", "-c", "3", "--json"]);
+    endpoint.expect("POST", "/refresh").reply(Answer::error(403, "Invalid refresh token"));
+    let output = burst.finish().expect(7);
+    let summary = output.json();
+    // Those that waited for the tokens, and no others.
+    let requests = summary["requests"].as_u64().unwrap();
+    assert!((1..=3).contains(&requests), "{summary}");
+    // None of them has been sent, so none of them took any time.
+    assert_eq!((&summary["failed"], number(&summary["latency_ms"]["max"])), (&json!(requests), 0.0), "{summary}");
+    assert!(output.stderr.ends_with("hint: run `authcli login`\n"), "{}", output.stderr);
+}
+
+#[test]
+fn requests_without_an_answer_are_told_apart_by_their_causes() {
+    let (endpoint, cli) = logged_in();
+    drop(endpoint);
+    let summary = cli.run(&["burst", "-n", "2", "--json"]).expect(6).json();
+    let errors = summary["errors"].as_object().unwrap();
+    assert!(errors.len() == 1 && errors.keys().all(|why| why.contains("Connection refused")), "{summary}");
+    assert_eq!(summary.get("unsent"), None, "nothing is due where there is no rate");
 }
 
 /// What a token lives, in seconds.

@@ -5,7 +5,7 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use crate::support::{Answer, BOUND, Cli, Endpoint, NOBODY, eventually};
+use crate::support::{Answer, BOUND, Cli, Endpoint, NOBODY, Server, eventually};
 
 /// A shell in a terminal, which runs one command and tells how it ended.
 pub(crate) struct Terminal {
@@ -197,7 +197,7 @@ fn a_burst_shows_its_progress_at_a_terminal_and_clears_it_away() {
 #[test]
 #[ignore = "needs gnome-keyring and dbus: run `make test`"]
 fn at_a_terminal_a_keyring_that_waits_for_its_password_is_waited_for() {
-    let (keyring, server) = (crate::support::SecretService::start(), crate::support::Server::start());
+    let (keyring, server) = (crate::support::SecretService::start(), Server::start());
     let cli = keyring.user(&server.url);
     cli.login();
     for command in ["$AUTHCLI get /protected", "echo 123456 | $AUTHCLI login -u admin --password-stdin"] {
@@ -246,6 +246,19 @@ fn colours_are_shown_at_a_terminal_and_neither_with_no_color_nor_on_a_dumb_one()
             let said = terminal.seen.split("ended with").next().unwrap();
             assert_eq!(said.contains("\u{1b}["), coloured, "{environment}{command}: {said:?}");
         }
+    }
+}
+
+#[test]
+fn a_narrow_terminal_gets_figures_and_no_drawing_that_would_break() {
+    let server = Server::start();
+    let cli = Cli::new(&server.url);
+    cli.login();
+    for (columns, drawn) in [(30, false), (80, true)] {
+        let mut terminal = Terminal::run(&cli, &format!("stty rows 24 cols {columns}; $AUTHCLI -q burst -n 3"));
+        terminal.wait_for("ended with 0");
+        assert!(terminal.seen.contains("latency     p50 "), "{:?}", terminal.seen);
+        assert_eq!(terminal.seen.contains('█'), drawn, "{columns}: {:?}", terminal.seen);
     }
 }
 

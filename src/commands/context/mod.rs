@@ -38,8 +38,6 @@ pub(crate) struct Context {
     pub(crate) client_options: ClientOptions,
     /// All gates in use, so that the way out can wait for them.
     gates: Vec<RefreshGate>,
-    /// What there is to tell on standard output when a signal ends the command.
-    last_words: Option<Box<dyn FnOnce() -> String + Send>>,
 }
 
 impl Context {
@@ -67,23 +65,7 @@ impl Context {
             store_flag: global.store,
             client_options: ClientOptions::default(),
             gates: Vec::new(),
-            last_words: None,
         })
-    }
-
-    /// From now on, a signal that ends the command has this told on standard output first.
-    pub(crate) fn set_last_words(&mut self, words: impl FnOnce() -> String + Send + 'static) {
-        self.last_words = Some(Box::new(words));
-    }
-
-    /// It has been told.
-    pub(crate) fn clear_last_words(&mut self) {
-        self.last_words = None;
-    }
-
-    /// Returns what there is to tell at the end, once.
-    pub(crate) fn last_words(&mut self) -> Option<String> {
-        self.last_words.take().map(|words| words())
     }
 
     /// Waits for refreshes that are under way.
