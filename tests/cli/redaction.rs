@@ -44,15 +44,18 @@ impl Watched {
     fn check(&self, arguments: &[&str], refresh: &Answer, other: &Answer) -> Output {
         let mut all = arguments.to_vec();
         all.push("-vv");
-        let output = self.cli.start(&all).finish_answering(&self.endpoint, |call| match call.path.as_str() {
-            "/refresh" => call.reply(refresh.clone()),
-            _ => call.reply(other.clone()),
-        });
+        let output =
+            self.cli.start_with_input(&all, LINES).finish_answering(&self.endpoint, |call| match call.path.as_str() {
+                "/refresh" => call.reply(refresh.clone()),
+                _ => call.reply(other.clone()),
+            });
         clean(&output);
         output
     }
 }
 
+/// What `batch` reads; the others read nothing.
+const LINES: &str = "/x\nPOST /x {\"password\":\"canary4711\"}\n";
 const LOGIN: [&str; 5] = ["login", "-u", "admin", "--password-stdin", "-vv"];
 /// All ways to run a command in a session that print no token by design. Every command has its line: see
 /// `every_command_is_watched`.
@@ -70,6 +73,8 @@ const COMMANDS: &[&[&str]] = &[
     &["delete", "/x", "--query", "key=canary4711"],
     &["burst", "-n", "3"],
     &["burst", "-n", "3", "--json"],
+    &["batch"],
+    &["exec", "-vv", "--", "true"],
     &["profile", "list"],
     &["profile", "list", "--json"],
     &["profile", "show"],
