@@ -9,7 +9,7 @@
 //! | `burst` | [`Repeat`]: one request again and again, as fast as it goes or at a [`Pace`] | a [`Tally`] |
 //! | `batch` | [`Lines`] of standard input, each a [`LineRequest`] | [`AnswerLine`]s, put in order by an [`outbox()`] |
 //!
-//! [`drive`] runs it and writes the outbox's lines meanwhile; a [`Stop`] ends both before the source does.
+//! [`drive()`] runs it and writes the outbox's lines meanwhile; a [`Stop`] ends both before the source does.
 //!
 //! Memory is bounded whatever the source gives: a worker takes its next job when the sink has taken the last one, and
 //! what is long takes its [`Place`] in one budget of bytes before it is read.

@@ -4,7 +4,7 @@ use std::future::Future;
 
 use tokio::sync::watch;
 
-/// Ends a [`drive`](super::drive) early. Cloning is cheap; all clones are one.
+/// Ends a [`drive`](super::drive()) early. Cloning is cheap; all clones are one.
 #[derive(Clone, Debug)]
 pub struct Stop(watch::Sender<End>);
 
