@@ -11,8 +11,10 @@
 
 use std::error::Error;
 use std::fmt::Write as _;
-use std::io::{self, BufRead as _, Write as _};
+use std::future::ready;
+use std::io::{self, Write as _};
 use std::path::PathBuf;
+use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -23,10 +25,10 @@ use authcli::profile::Configuration;
 use authcli::renewal::Provider;
 use authcli::session::{Request, SendError};
 use authcli::{Credential, Session};
-use futures_util::StreamExt as _;
-use futures_util::stream;
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use reqwest::Method;
 use sha2::{Digest as _, Sha256};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 const AT_A_TIME: usize = 8;
 
@@ -37,10 +39,30 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
     // Long work: from now on tokens are renewed before they end, and nobody waits for that.
     session.gate().keep_ahead();
 
-    let paths = stream::iter(io::stdin().lock().lines());
-    let mut sums = paths.map(|path| fetch(&session, path)).buffered(AT_A_TIME);
+    let worked = work(&session).await;
+    // Every way out goes through here: a refresh that is cut off could cost the session.
+    session.gate().close().await?;
+    match worked {
+        Ok(all_well) => Ok(if all_well { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
+        // Whoever reads has had enough: `worker … | head`.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Fetches all paths, and returns whether all went well.
+async fn work(session: &Session) -> io::Result<bool> {
+    // Not by the standard library's: a line that lets wait would keep this thread from everything else.
+    let lines = BufReader::new(tokio::io::stdin()).lines();
+    let paths = stream::try_unfold(lines, |mut lines| async {
+        let line = lines.next_line().await?;
+        Ok::<_, io::Error>(line.map(|line| (line, lines)))
+    });
+    let paths = paths.try_filter(|path| ready(!path.trim().is_empty()));
+    let mut sums =
+        pin!(paths.map(|path| async { io::Result::Ok(fetch(session, path?.trim()).await) }).buffered(AT_A_TIME));
     let mut all_well = true;
-    while let Some(sum) = sums.next().await {
+    while let Some(sum) = sums.try_next().await? {
         match sum {
             Ok(line) => writeln!(io::stdout(), "{line}")?,
             Err(error) => {
@@ -49,10 +71,7 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
             }
         }
     }
-    drop(sums);
-    // Every way out goes through here: a refresh that is cut off could cost the session.
-    session.gate().close().await?;
-    Ok(if all_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(all_well)
 }
 
 /// Opens the session of the default profile.
@@ -76,9 +95,8 @@ async fn open(directory: PathBuf) -> Result<Session, Box<dyn Error>> {
 }
 
 /// Reads the answer piece by piece, so that its length does not matter.
-async fn fetch(session: &Session, path: io::Result<String>) -> Result<String, Box<dyn Error>> {
-    let path = path?;
-    let url = session.server().join(path.trim())?;
+async fn fetch(session: &Session, path: &str) -> Result<String, Box<dyn Error>> {
+    let url = session.server().join(path)?;
     let mut answer = session.send(&Request::new(Method::GET, url)).await.map_err(|error| in_full(&error))?;
     let (mut length, mut digest) = (0, Sha256::new());
     while let Some(chunk) = answer.chunk().await.map_err(|error| in_full(&error))? {
@@ -89,7 +107,7 @@ async fn fetch(session: &Session, path: io::Result<String>) -> Result<String, Bo
     for byte in digest.finalize() {
         write!(line, "{byte:02x}")?;
     }
-    Ok(line + " " + path.trim())
+    Ok(line + " " + path)
 }
 
 /// Returns the error with its causes in one line.

@@ -86,6 +86,7 @@ pub mod proxy;
 pub mod renewal;
 pub mod session;
 pub mod store;
+pub mod text;
 pub mod token;
 mod worker;
 

@@ -11,6 +11,7 @@
 
 mod answer;
 mod content;
+mod deadline;
 mod error;
 mod follow;
 mod retry;
@@ -20,21 +21,22 @@ use std::time::Duration;
 
 use reqwest::header::{CONTENT_LENGTH, HeaderMap, HeaderValue, TRANSFER_ENCODING};
 use reqwest::{Method, Response};
-use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio::runtime::Handle;
+use tokio::time::{sleep_until, timeout};
 use tracing::{Level, debug, enabled};
 use url::Url;
 
 pub use self::answer::Answer;
 pub use self::content::{Content, accept_codings};
-use self::error::network_error;
+use self::deadline::Deadline;
 pub use self::error::{FinalRefusal, SendError};
 pub use self::follow::NotFollowed;
-pub use self::retry::{Retry, Trouble, with_retries};
+pub use self::retry::{Retry, Seen, Tries, Trouble};
 use crate::attachment::Attachment;
 use crate::claims::Claims;
 use crate::error::{StoreError, TokenError};
 use crate::gate::RefreshGate;
-use crate::http::{Body, Challenge, LazyClient, Outgoing, ServerUrl, log_request, log_response, secrets_of};
+use crate::http::{Body, Challenge, Head, LazyClient, Outgoing, ServerUrl, log_request, log_response, secrets_of};
 use crate::token::{Generation, TokenSet};
 
 /// The longest URL of a request, in bytes: that is all that the HTTP client takes.
@@ -96,6 +98,13 @@ impl Session {
         Self { patient: true, ..self }
     }
 
+    /// The same session for a runtime of its own, which ends before the one in which this is called: with connections of its
+    /// own, which end with their runtime, and the same gate, whose refreshes stay here.
+    pub(crate) fn for_another_runtime(&self) -> Self {
+        let gate = self.gate.flying_in(Handle::current());
+        Self { gate, client: self.client.anew(), ..self.clone() }
+    }
+
     /// Returns the gate, for its counts and for tokens without a request.
     pub fn gate(&self) -> &RefreshGate {
         &self.gate
@@ -119,16 +128,13 @@ impl Session {
         if request.url.as_str().len() > LONGEST_URL {
             return Err(SendError::UrlTooLong);
         }
-        // A time beyond the end of the clock is no bound.
-        let bounded = request.timeout.and_then(|bound| Some((bound, Instant::now().checked_add(bound)?)));
-        let Some((bound, end)) = bounded else {
+        let Some(deadline) = Deadline::of(request) else {
             return self.send_untimed(request).await;
         };
         // Dropping the work does not drop a refresh that it waits for: that runs in a task of its own.
-        let answer = timeout_at(end, self.send_untimed(request)).await;
-        let mut answer =
-            answer.unwrap_or_else(|_| Err(SendError::TimedOut { origin: self.server.origin_text(), bound }))?;
-        answer.deadline = Some((end, bound));
+        let answer = deadline.bound(self.send_untimed(request)).await;
+        let mut answer = answer.unwrap_or_else(|_| Err(deadline.missed_by(self.server.origin_text())))?;
+        answer.deadline = Some(deadline);
         Ok(answer)
     }
 
@@ -230,18 +236,17 @@ impl Session {
         tokens: &TokenSet,
         attached: bool,
     ) -> Result<Response, SendError> {
-        let client = client.get().map_err(SendError::Client)?;
+        let transport = client.transport().map_err(SendError::Client)?;
         let mut outgoing = request.body.open().await.map_err(SendError::Body)?.ok_or(SendError::BodySpent)?;
-        let mut head = reqwest::Request::new(request.method.clone(), request.url.clone());
-        head.headers_mut().clone_from(&request.headers);
+        let mut headers = request.headers.clone();
         if attached {
-            head.headers_mut().insert(&self.attachment.header, self.credential(tokens)?);
+            headers.insert(&self.attachment.header, self.credential(tokens)?);
         }
-        tell_length(&mut head, &outgoing);
-        *head.body_mut() = outgoing.body.take();
+        tell_length(&request.method, &mut headers, &outgoing);
         let secrets = secrets_of(tokens);
-        log_request(&head, &secrets);
-        let sending = client.execute(head);
+        log_request(&request.method, &request.url, &headers, &secrets);
+        let head = Head { method: request.method.clone(), url: request.url.clone(), headers };
+        let sending = transport.send(head, outgoing.body.take());
         tokio::pin!(sending);
         let sent = loop {
             if self.patient {
@@ -259,7 +264,7 @@ impl Session {
         };
         let response = sent.map_err(|cause| match outgoing.transfer.take_fault() {
             Some(fault) => SendError::Body(fault),
-            None => network_error(&request.url, cause),
+            None => SendError::Network { origin: request.url.origin().ascii_serialization(), cause },
         })?;
         log_response(&response, &secrets);
         Ok(response)
@@ -282,9 +287,8 @@ impl Session {
 }
 
 /// Says how long the body is. Methods that usually carry one say also that there is none (RFC 9110 section 8.6).
-fn tell_length(head: &mut reqwest::Request, outgoing: &Outgoing) {
-    let usually_carries = [Method::POST, Method::PUT, Method::PATCH].contains(head.method());
-    let headers = head.headers_mut();
+fn tell_length(method: &Method, headers: &mut HeaderMap, outgoing: &Outgoing) {
+    let usually_carries = [Method::POST, Method::PUT, Method::PATCH].contains(method);
     headers.remove(TRANSFER_ENCODING);
     headers.remove(CONTENT_LENGTH);
     match outgoing.length {

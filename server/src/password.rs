@@ -1,7 +1,8 @@
 //! Passwords: Argon2id, off the worker threads, a few at a time.
 //!
 //! - An unknown user costs as much time as a wrong password.
-//! - At most as many hashes as there are cores run at once; some others wait, in order.
+//! - Hashes leave one core to everything else where there are several, and give way on the others (`hands.rs`): a flood of
+//!   logins hardly slows the calls that need none. Those that do not run at once wait, in order.
 //! - Each hash takes 19 MiB, and takes them from the last one that is done (`benches.rs`): memory for as many hashes as run
 //!   at once is all that logins ever hold, however many there were.
 //! - The queue is bounded: whoever finds it full is told so at once, instead of waiting for an answer that is of no use
@@ -10,6 +11,7 @@
 //!   get around the cap. One that goes away while it waits leaves the queue.
 
 mod benches;
+mod hands;
 
 use std::num::NonZero;
 use std::sync::Arc;
@@ -20,6 +22,7 @@ use argon2::password_hash::{Error as HashError, phc};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use self::benches::{Bench, Benches};
+use self::hands::Hands;
 use crate::domain::Password;
 use crate::ports::PasswordHash;
 use crate::random;
@@ -59,10 +62,10 @@ impl Room {
 }
 
 impl Default for Room {
-    /// Returns the room of this machine: a hash a core, and about a second of waiting.
+    /// Returns the room of this machine: a hash for each core but one, and about a second of waiting.
     fn default() -> Self {
         let cores = thread::available_parallelism().map_or(1, NonZero::get);
-        let at_once = cores.min(Self::MOST_AT_ONCE);
+        let at_once = cores.saturating_sub(1).clamp(1, Self::MOST_AT_ONCE);
         Self { at_once, waiting: at_once * Self::WAITING_FOR_EACH }
     }
 }
@@ -76,6 +79,9 @@ pub enum PasswordError {
     /// The cost is out of range, or a stored hash is none.
     #[error("could not hash the password: {0}")]
     Hash(HashError),
+    /// There are no threads to hash on.
+    #[error("could not start the threads that hash passwords")]
+    Hands(#[source] std::io::Error),
     /// The thread that hashed has died.
     #[error("hashing the password was interrupted")]
     Interrupted,
@@ -86,6 +92,8 @@ pub enum PasswordError {
 pub struct Passwords {
     /// Where passwords are hashed.
     benches: Arc<Benches>,
+    /// Who does it.
+    hands: Arc<Hands>,
     /// Compared with where there is no user.
     decoy: PasswordHash,
     /// A place for each request that may be here at all, at work or in the queue.
@@ -110,6 +118,7 @@ pub enum Comparison {
 #[derive(Debug)]
 pub struct Turn {
     benches: Arc<Benches>,
+    hands: Arc<Hands>,
     decoy: PasswordHash,
     _place: OwnedSemaphorePermit,
     _entrance: OwnedSemaphorePermit,
@@ -127,16 +136,17 @@ impl Passwords {
         let params = Params::new(cost.memory_kib, cost.passes, 1, None).map_err(failed)?;
         let benches = Arc::new(Benches::new(params));
         let decoy = benches.decoy().map_err(PasswordError::Hash)?;
+        let hands = Arc::new(Hands::new(room.at_once).map_err(PasswordError::Hands)?);
         let entrance = Arc::new(Semaphore::new(room.at_once + room.waiting));
-        Ok(Self { benches, decoy, entrance, places: Arc::new(Semaphore::new(room.at_once)) })
+        Ok(Self { benches, hands, decoy, entrance, places: Arc::new(Semaphore::new(room.at_once)) })
     }
 
     /// Waits for a turn to hash, unless too many wait already.
     pub async fn turn(&self) -> Result<Turn, PasswordError> {
         let entrance = Arc::clone(&self.entrance).try_acquire_owned().map_err(|_| PasswordError::Busy)?;
         let place = Arc::clone(&self.places).acquire_owned().await.map_err(|_| PasswordError::Interrupted)?;
-        let (benches, decoy) = (Arc::clone(&self.benches), self.decoy.clone());
-        Ok(Turn { benches, decoy, _place: place, _entrance: entrance })
+        let (benches, hands) = (Arc::clone(&self.benches), Arc::clone(&self.hands));
+        Ok(Turn { benches, hands, decoy: self.decoy.clone(), _place: place, _entrance: entrance })
     }
 
     /// Returns the hash to keep of a new password.
@@ -194,7 +204,8 @@ impl Turn {
         self,
         work: impl FnOnce(&Turn, &mut Bench<'_>) -> Result<T, HashError> + Send + 'static,
     ) -> Result<T, PasswordError> {
-        let done = tokio::task::spawn_blocking(move || work(&self, &mut self.benches.take())).await;
+        let hands = Arc::clone(&self.hands);
+        let done = hands.run(move || work(&self, &mut self.benches.take())).await;
         done.map_err(|_| PasswordError::Interrupted)?.map_err(PasswordError::Hash)
     }
 }

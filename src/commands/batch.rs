@@ -126,7 +126,7 @@ impl Requests {
     fn request(&self, line: Line) -> Result<(LineRequest, Request), BadLine> {
         // The lines hold no blank ones.
         let asked = LineRequest::parse(&line.text?)?.ok_or_else(|| BadLine::new("it is blank"))?;
-        let request = asked.to_request(self.session.server(), &self.common)?;
+        let request = asked.to_request(self.session.server(), self.session.attachment(), &self.common)?;
         Ok((asked, request))
     }
 }

@@ -66,6 +66,10 @@ pub(crate) async fn run(context: &mut Context, args: BurstArgs, stopping: Stoppi
         never = showing => match never {},
     };
     drop(progress);
+    if !stop.is_at_once() {
+        // A refresh that is under way is one of this burst's too. What cannot be saved is told at the end of the program.
+        drop(session.gate().close().await);
+    }
 
     let tally = sink.results().tally.clone();
     // A reader that is slow to take the last lines is no slow server; who stopped it knows how long it was.

@@ -1,10 +1,10 @@
 //! From typed options to a request.
 
-use authcli::http::Challenge;
+use authcli::http::{Challenge, parse_header};
 use authcli::session::{Answer, FinalRefusal, Request};
 use authcli::{Attachment, Session};
 use reqwest::Method;
-use reqwest::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING};
+use reqwest::header::HeaderMap;
 
 use super::payload::{pair, payload};
 use crate::cli::RequestArgs;
@@ -35,20 +35,13 @@ fn headers(lines: &[String], attachment: &Attachment) -> Result<HeaderMap, Usage
         let Some((name, value)) = line.split_once(':') else {
             return Err(Usage::new("a header must read `Name: value`"));
         };
-        let name = HeaderName::try_from(name.trim())
-            .map_err(|_| Usage::new("a header's name holds characters that no header name may hold"))?;
+        let (name, value) = parse_header(name.trim(), value.trim()).map_err(|error| Usage::new(error.to_string()))?;
         if name == attachment.header {
             return Err(Usage::with_hint(
                 format!("`{}` is set by authcli", attachment.header_name()),
                 "to call an API with a header of your own, use another program",
             ));
         }
-        if [CONTENT_LENGTH, TRANSFER_ENCODING].contains(&name) {
-            return Err(Usage::new(format!("header `{name}` is set by authcli, from the body")));
-        }
-        let value = HeaderValue::try_from(value.trim()).map_err(|_| {
-            Usage::new(format!("the value of header `{name}` holds characters that no header may hold"))
-        })?;
         headers.append(name, value);
     }
     Ok(headers)

@@ -68,7 +68,7 @@ impl Shared {
             return Ahead::Nothing;
         }
         match self.core.ask(Want::Ahead, self.ports.clock.now()) {
-            Step::Fly(takeoff) => Ahead::Flight(self.take_off(takeoff, Want::Ahead)),
+            Step::Fly(takeoff) => Ahead::Flight(self.take_off(takeoff, Want::Ahead, None)),
             Step::Wait(landing) => Ahead::Flight(landing),
             Step::Use(_) => Ahead::Nothing,
             Step::Fail(error) if matches!(*error, TokenError::Closing) || !error.leaves_session_usable() => Ahead::Over,

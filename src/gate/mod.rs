@@ -34,6 +34,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::runtime::Handle;
 use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, sleep};
 use tracing::debug;
@@ -83,6 +84,8 @@ pub enum Work {
 #[derive(Clone)]
 pub struct RefreshGate {
     shared: Arc<Shared>,
+    /// Where the flights of this clone are at home, if not where they are asked for.
+    home: Option<Handle>,
 }
 
 struct Shared {
@@ -127,7 +130,14 @@ impl RefreshGate {
             adoptions: AtomicU64::new(0),
             flights: Flights::default(),
         };
-        Self { shared: Arc::new(shared) }
+        Self { shared: Arc::new(shared), home: None }
+    }
+
+    /// The same gate for callers in another runtime than `home`, which may end before that one: flights that they ask for
+    /// fly in `home`, so the end of their runtime cuts none off between the server's answer and the save.
+    #[must_use]
+    pub fn flying_in(&self, home: Handle) -> Self {
+        Self { shared: Arc::clone(&self.shared), home: Some(home) }
     }
 
     /// Renews the tokens in the background from now on, in the last quarter of their life and for as long as the gate is
@@ -219,7 +229,7 @@ impl RefreshGate {
                 Step::Use(tokens) => return Ok(tokens),
                 Step::Fail(error) => return Err(error),
                 Step::Wait(landing) => landing.outcome().await?,
-                Step::Fly(takeoff) => self.shared.take_off(takeoff, want).outcome().await?,
+                Step::Fly(takeoff) => self.shared.take_off(takeoff, want, self.home.as_ref()).outcome().await?,
             };
             // Who set out for another reason may come back with the old tokens: the clock was set back under way, and they
             // are fresh again. Whoever was refused with them asks anew.
@@ -243,12 +253,16 @@ impl RefreshGate {
 }
 
 impl Shared {
-    /// Spawns the flight: it belongs to nobody's request, so nobody's cancellation can end it between the server's
-    /// answer and the save.
-    fn take_off(self: &Arc<Self>, takeoff: Takeoff, want: Want) -> Landing {
+    /// Spawns the flight, in `home` or where it is asked for: it belongs to nobody's request, so nobody's cancellation can
+    /// end it between the server's answer and the save.
+    fn take_off(self: &Arc<Self>, takeoff: Takeoff, want: Want, home: Option<&Handle>) -> Landing {
         let landing = takeoff.landing();
         let shared = Arc::clone(self);
-        tokio::spawn(async move { shared.fly(takeoff, want).await });
+        let flight = async move { shared.fly(takeoff, want).await };
+        match home {
+            Some(home) => home.spawn(flight),
+            None => tokio::spawn(flight),
+        };
         landing
     }
 

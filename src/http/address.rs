@@ -7,6 +7,8 @@ use std::fmt;
 
 use url::{Host, Origin, Url};
 
+use crate::text::printable;
+
 /// The address of an API: an http or https URL without user, query and fragment. Its path, if any, comes before every
 /// request path.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -193,7 +195,7 @@ fn has_scheme(path: &str) -> bool {
 
 /// Returns `text` fit for a message: what stands before an `@` in the place of a host may be a password.
 fn without_user(text: &str) -> String {
-    let shown: String = text.chars().filter(|character| !character.is_control()).collect();
+    let shown = printable(text);
     let host = shown.find("//").or_else(|| shown.find("\\\\")).map_or(0, |slashes| slashes + 2);
     let end = shown[host..].find(['/', '\\', '?', '#']).map_or(shown.len(), |length| host + length);
     match shown[host..end].rfind('@') {

@@ -5,6 +5,8 @@ use std::fmt;
 use http_auth::parser::ChallengeParser;
 use reqwest::header::{HeaderMap, WWW_AUTHENTICATE};
 
+use crate::text::printable_start;
+
 /// Longer words are cut off.
 const LONGEST: usize = 200;
 
@@ -37,8 +39,7 @@ impl Challenge {
                 };
                 let text = value.to_unescaped();
                 if !secrets.iter().any(|secret| !secret.is_empty() && text.contains(secret)) {
-                    let shown = text.chars().filter(|character| !character.is_control()).take(LONGEST);
-                    *place = Some(shown.collect::<String>()).filter(|text| !text.is_empty());
+                    *place = Some(printable_start(&text, LONGEST)).filter(|text| !text.is_empty());
                 }
             }
         }

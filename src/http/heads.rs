@@ -7,8 +7,9 @@ use reqwest::header::{
     CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, LOCATION, REFERER,
     WWW_AUTHENTICATE,
 };
-use reqwest::{Request, Response};
+use reqwest::{Method, Response};
 use tracing::{Level, debug, enabled};
+use url::Url;
 
 use crate::token::{Secret, TokenSet};
 
@@ -18,14 +19,13 @@ const TELLING: [&str; 9] =
 const REDACTED: &str = "[redacted]";
 
 /// Logs the head of a request that is about to be sent. `secrets` are all that it, or an answer to it, may hold.
-pub(crate) fn log_request(request: &Request, secrets: &[&str]) {
+pub(crate) fn log_request(method: &Method, url: &Url, headers: &HeaderMap, secrets: &[&str]) {
     if !enabled!(Level::DEBUG) {
         return;
     }
-    let (method, url) = (request.method(), request.url());
     let query = if url.query().is_some() { "?…" } else { "" };
     debug!("> {method} {}{query}", url.path());
-    log_headers('>', request.headers(), secrets);
+    log_headers('>', headers, secrets);
 }
 
 /// Logs the head of an answer to such a request.
@@ -51,10 +51,10 @@ pub(crate) fn log_token_response(response: &Response) {
     }
 }
 
-/// Returns the texts of `tokens` that no log may show.
-pub(crate) fn secrets_of(tokens: &TokenSet) -> Vec<&str> {
-    let refresh_token = tokens.refresh_token.as_ref().map(Secret::expose);
-    [tokens.access_token.expose(), tokens.attempt_key.expose()].into_iter().chain(refresh_token).collect()
+/// Returns the texts of `tokens` that no log may show; one that there is not is empty, which is never looked for.
+pub(crate) fn secrets_of(tokens: &TokenSet) -> [&str; 3] {
+    let refresh_token = tokens.refresh_token.as_ref().map_or("", Secret::expose);
+    [tokens.access_token.expose(), tokens.attempt_key.expose(), refresh_token]
 }
 
 fn log_headers(direction: char, headers: &HeaderMap, secrets: &[&str]) {

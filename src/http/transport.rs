@@ -10,6 +10,8 @@ use reqwest::{Certificate, Client, Response};
 use super::ServerUrl;
 
 pub(crate) const CONNECT_BOUND: Duration = Duration::from_secs(10);
+/// What the program calls itself.
+pub(super) const AGENT: &str = concat!("authcli/", env!("CARGO_PKG_VERSION"));
 
 /// What a client is set up with beside its server.
 #[derive(Clone, Debug, Default)]
@@ -42,6 +44,11 @@ impl ClientOptions {
         Self { passes_on: true, ..self }
     }
 
+    /// Returns whether requests and answers are another's, to be passed on as they are.
+    pub(super) fn passes_on(&self) -> bool {
+        self.passes_on
+    }
+
     /// Returns whether the authorities to trust have been chosen.
     pub fn has_authorities(&self) -> bool {
         self.authorities.is_some()
@@ -65,7 +72,7 @@ pub(super) fn client_for(server: &ServerUrl, options: &ClientOptions) -> reqwest
     if options.passes_on {
         builder = builder.http1_only().no_gzip().no_brotli().no_zstd().no_deflate();
     } else {
-        builder = builder.user_agent(concat!("authcli/", env!("CARGO_PKG_VERSION")));
+        builder = builder.user_agent(AGENT);
     }
     builder.build()
 }

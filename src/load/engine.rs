@@ -6,15 +6,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use futures_util::FutureExt as _;
 use reqwest::StatusCode;
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use tokio::task::JoinSet;
 
 use super::Stop;
+use super::cores::{beside, shares};
 use crate::clock::SystemClock;
 use crate::gate::Clock as _;
-use crate::session::{Answer, FinalRefusal, Request, SendError, Session, with_retries};
+use crate::session::{Answer, FinalRefusal, Request, Seen, SendError, Session, Tries};
 use crate::token::Generation;
 
 /// As much of each body is read before the sink is asked whether there is room for it.
@@ -47,8 +47,8 @@ pub trait Sink<T>: Send + Sync + 'static {
     /// longer one is broken off.
     const KEEP: usize;
 
-    /// Waits until there is room for a body of so many bytes at most, of which it will be told in [`take`](Self::take). Short
-    /// ones are read unasked. The request itself is gone by then.
+    /// Waits until there is room for so many bytes: the request's body, and at most so much of the answer's, of which it will
+    /// be told in [`take`](Self::take). Short ones are read unasked.
     fn make_room(&self, tag: &mut T, bytes: usize) -> impl Future<Output = ()> + Send {
         let _ = (tag, bytes);
         std::future::ready(())
@@ -113,7 +113,7 @@ pub struct Manner {
 
 /// Sends what `source` gives and hands each result to `sink`, until there is no more or `stop` ends it. The session's
 /// tokens are renewed in the background for as long as it is there. Dropping the future stops sending; a refresh that is
-/// under way goes on.
+/// under way goes on. Must be called within a tokio runtime.
 pub async fn run<S: Source, K: Sink<S::Tag>>(
     session: &Session,
     source: &Arc<S>,
@@ -122,9 +122,28 @@ pub async fn run<S: Source, K: Sink<S::Tag>>(
     stop: &Stop,
 ) {
     session.gate().keep_ahead();
+    // All of them begin before the first is waited for.
+    let crews: Vec<_> = shares(manner.concurrency)
+        .map(|workers| {
+            beside(move || {
+                let manner = Manner { concurrency: workers, ..manner };
+                crew(session.for_another_runtime(), Arc::clone(source), Arc::clone(sink), manner, stop.clone())
+            })
+        })
+        .collect();
+    for crew in crews {
+        if let Err(panic) = crew.await {
+            // It must not look like fewer requests.
+            resume_unwind(panic);
+        }
+    }
+}
+
+/// Those who send on one core, over connections of their own.
+async fn crew<S: Source, K: Sink<S::Tag>>(session: Session, source: Arc<S>, sink: Arc<K>, manner: Manner, stop: Stop) {
     let mut workers = JoinSet::new();
-    for _ in 0..manner.concurrency.max(1) {
-        workers.spawn(work(session.clone(), Arc::clone(source), Arc::clone(sink), manner.retries, stop.clone()));
+    for _ in 0..manner.concurrency {
+        workers.spawn(work(session.clone(), Arc::clone(&source), Arc::clone(&sink), manner.retries, stop.clone()));
     }
     let dropped = stop.dropped();
     tokio::pin!(dropped);
@@ -135,7 +154,6 @@ pub async fn run<S: Source, K: Sink<S::Tag>>(
             ended = workers.join_next() => ended,
         };
         let Some(ended) = ended else { return };
-        // A panic in one of them must not look like fewer requests.
         if let Err(failed) = ended
             && failed.is_panic()
         {
@@ -158,33 +176,52 @@ async fn work<S: Source, K: Sink<S::Tag>>(session: Session, source: Arc<S>, sink
         };
         let Some(Job { request, due, mut tag }) = job else { return };
         let start = due.unwrap_or_else(Instant::now);
-        let sent = send(&session, &request, retries).await;
-        drop(request);
-        let result = match sent {
-            Ok(answer) => read(answer, &*sink, &mut tag).await,
-            Err(error) => Err(error),
-        };
+        let result = exchange(&session, request, retries, &*sink, &mut tag).await;
         sink.take(tag, Ended { start, end: Instant::now(), result }).await;
     }
 }
 
-async fn send(session: &Session, request: &Arc<Request>, retries: u32) -> Result<Answer, SendError> {
-    if retries == 0 {
-        return session.send(request).await;
+/// Sends a request, and again as often as that helps, and reads the answer. Nobody is told of each try: they are in the
+/// latency.
+async fn exchange<T: Send, K: Sink<T>>(
+    session: &Session,
+    request: Arc<Request>,
+    retries: u32,
+    sink: &K,
+    tag: &mut T,
+) -> Result<Completed, SendError> {
+    // Kept for another try, so it takes room beside the answer.
+    let held = request.body.bytes().map_or(0, Bytes::len);
+    let mut tries = Tries::new(request, retries);
+    loop {
+        let sent = session.send(tries.request()).await;
+        if let Ok(answer) = &sent
+            && let Some(retry) = tries.again(Seen::Head(&answer.response), SystemClock.now())
+        {
+            drop(sent);
+            tries.pause(&retry).await;
+            continue;
+        }
+        let read = match sent {
+            Ok(answer) => read(answer, held, sink, tag).await,
+            Err(error) => Err(error),
+        };
+        let Err(error) = read else { return read };
+        let Some(retry) = tries.again(Seen::Failure(&error), SystemClock.now()) else {
+            return Err(tries.last_word(error));
+        };
+        tries.pause(&retry).await;
     }
-    // With copies of its own: what a task runs cannot lend anything to such a call.
-    let session = session.clone();
-    let once = move |request: &Request| {
-        let (session, request) = (session.clone(), request.clone());
-        async move { session.send(&request).await }.boxed()
-    };
-    // Nobody is told of each try: they are in the latency.
-    with_retries(request, retries, || SystemClock.now(), once, |_| {}).await
 }
 
-async fn read<T: Send, K: Sink<T>>(mut answer: Answer, sink: &K, tag: &mut T) -> Result<Completed, SendError> {
+async fn read<T: Send, K: Sink<T>>(
+    mut answer: Answer,
+    held: usize,
+    sink: &K,
+    tag: &mut T,
+) -> Result<Completed, SendError> {
     let content_type = answer.response.headers().get(CONTENT_TYPE).filter(|_| K::KEEP > 0).cloned();
-    let body = read_body(&mut answer, sink, tag).await?;
+    let body = read_body(&mut answer, held, sink, tag).await?;
     Ok(Completed {
         status: answer.response.status(),
         retried: answer.retried,
@@ -196,14 +233,19 @@ async fn read<T: Send, K: Sink<T>>(mut answer: Answer, sink: &K, tag: &mut T) ->
 }
 
 /// Reads a body to its end also where nothing of it is kept: a connection can only be used again after that.
-async fn read_body<T: Send, K: Sink<T>>(answer: &mut Answer, sink: &K, tag: &mut T) -> Result<Kept, SendError> {
+async fn read_body<T: Send, K: Sink<T>>(
+    answer: &mut Answer,
+    held: usize,
+    sink: &K,
+    tag: &mut T,
+) -> Result<Kept, SendError> {
     let keep = K::KEEP;
     let told = answer.response.content_length().map(|length| usize::try_from(length).unwrap_or(usize::MAX).min(keep));
     let mut has_room = keep == 0 || told.is_some_and(|length| length <= READ_UNASKED);
     if let Some(length) = told
         && !has_room
     {
-        sink.make_room(tag, length).await;
+        sink.make_room(tag, held + length).await;
         has_room = true;
     }
     let mut first: Option<Bytes> = None;
@@ -228,7 +270,7 @@ async fn read_body<T: Send, K: Sink<T>>(answer: &mut Answer, sink: &K, tag: &mut
         }
         if length > READ_UNASKED && !has_room {
             // Whoever has begun must be able to end, so it is the most that it may be.
-            sink.make_room(tag, keep).await;
+            sink.make_room(tag, held + keep).await;
             has_room = true;
         }
     }

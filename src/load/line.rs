@@ -4,13 +4,12 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use reqwest::Method;
-use reqwest::header::{
-    AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING,
-};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::http::{AddressError, BadMethod, ServerUrl, parse_method};
+use crate::attachment::Attachment;
+use crate::http::{AddressError, BadHeader, BadMethod, ServerUrl, parse_header, parse_method};
 use crate::session::Request;
 
 /// What a line asks for.
@@ -49,6 +48,12 @@ impl From<BadMethod> for BadLine {
             BadMethod::Malformed => Self::new("its method is none"),
             BadMethod::Unfit => Self(error.to_string()),
         }
+    }
+}
+
+impl From<BadHeader> for BadLine {
+    fn from(error: BadHeader) -> Self {
+        Self(error.to_string())
     }
 }
 
@@ -128,16 +133,7 @@ impl LineRequest {
     }
 
     fn set_header(&mut self, name: &str, value: &str) -> Result<(), BadLine> {
-        let name = HeaderName::try_from(name)
-            .map_err(|_| BadLine::new("a header's name holds characters that no header name may hold"))?;
-        if name == AUTHORIZATION {
-            return Err(BadLine::new("`Authorization` is set by authcli"));
-        }
-        if [CONTENT_LENGTH, TRANSFER_ENCODING].contains(&name) {
-            return Err(BadLine(format!("header `{name}` is set by authcli, from the body")));
-        }
-        let value = HeaderValue::try_from(value)
-            .map_err(|_| BadLine(format!("the value of header `{name}` holds characters that no header may hold")))?;
+        let (name, value) = parse_header(name, value)?;
         self.headers.insert(name, value);
         Ok(())
     }
@@ -147,10 +143,24 @@ impl LineRequest {
         self.body = Some(Bytes::copy_from_slice(json.get().as_bytes()));
     }
 
-    /// Returns the request to `server`. What the line says of headers goes before what `common` says, which all lines
-    /// share.
-    pub fn to_request(&self, server: &ServerUrl, common: &Request) -> Result<Request, BadLine> {
-        let mut request = Request { method: self.method.clone(), url: server.join(&self.path)?, ..common.clone() };
+    /// Returns the request to `server`, which gets its tokens as `attachment` says. What the line says of headers goes before
+    /// what `common` says, which all lines share.
+    pub fn to_request(
+        &self,
+        server: &ServerUrl,
+        attachment: &Attachment,
+        common: &Request,
+    ) -> Result<Request, BadLine> {
+        if self.headers.contains_key(&attachment.header) {
+            return Err(BadLine(format!("`{}` is set by authcli", attachment.header_name())));
+        }
+        let mut request = Request {
+            method: self.method.clone(),
+            url: server.join(&self.path)?,
+            headers: common.headers.clone(),
+            body: common.body.clone(),
+            timeout: common.timeout,
+        };
         if let Some(query) = common.url.query() {
             let own = request.url.query().map(|own| format!("{own}&")).unwrap_or_default();
             request.url.set_query(Some(&format!("{own}{query}")));
@@ -212,114 +222,4 @@ impl<'de> Deserialize<'de> for Text {
 }
 
 #[cfg(test)]
-mod tests {
-    use insta::assert_snapshot;
-
-    use super::*;
-
-    fn parsed(line: &str) -> Request {
-        let server = ServerUrl::parse("https://h/v1").unwrap();
-        let line = LineRequest::parse(line).unwrap().unwrap();
-        let mut common = Request::new(Method::GET, "https://h/".parse().unwrap());
-        common.headers.insert("x-common", HeaderValue::from_static("1"));
-        line.to_request(&server, &common).unwrap()
-    }
-
-    #[test]
-    fn all_forms_of_a_line() {
-        for (line, method, url, body) in [
-            ("/users", "GET", "https://h/v1/users", None),
-            ("  users?i=1\r", "GET", "https://h/v1/users?i=1", None),
-            ("DELETE /users/7", "DELETE", "https://h/v1/users/7", None),
-            ("post\t/users {\"a\": [1, 2]} ", "POST", "https://h/v1/users", Some("{\"a\": [1, 2]}")),
-            ("PUT /x \"text\"", "PUT", "https://h/v1/x", Some("\"text\"")),
-            (r#"{"path":"/x"}"#, "GET", "https://h/v1/x", None),
-            (r#"{"path":"/x","json":{"n":1.10}}"#, "POST", "https://h/v1/x", Some("{\"n\":1.10}")),
-            (r#"{"path":"/x","json":null}"#, "POST", "https://h/v1/x", Some("null")),
-            (r#"{"method":"patch","path":"/x","body":"a=b"}"#, "PATCH", "https://h/v1/x", Some("a=b")),
-            // Digits stay as they are typed, be they more than a number of this machine holds.
-            (
-                r#"{"path":"/x","query":{"a":123456789012345678901234,"b":1.10,"c":-1e3,"d":"\u0041"}}"#,
-                "GET",
-                "https://h/v1/x?a=123456789012345678901234&b=1.10&c=-1e3&d=A",
-                None,
-            ),
-            (
-                r#"{"path":"/x?a=1","query":{"b":"c&d","n":2,"t":true}}"#,
-                "GET",
-                "https://h/v1/x?a=1&b=c%26d&n=2&t=true",
-                None,
-            ),
-        ] {
-            let request = parsed(line);
-            assert_eq!((request.method.as_str(), request.url.as_str()), (method, url), "{line}");
-            assert_eq!(request.body.length(), Some(body.map_or(0, str::len) as u64), "{line}");
-            assert_eq!(request.headers["x-common"], "1");
-        }
-    }
-
-    #[test]
-    fn a_lines_headers_go_before_the_common_ones_and_json_says_what_it_is() {
-        let request = parsed(r#"{"path":"/x","headers":{"X-Common":2,"X-Own":"o"},"json":[]}"#);
-        assert_eq!(request.headers.get_all("x-common").iter().collect::<Vec<_>>(), ["2"]);
-        assert_eq!(
-            (&request.headers["x-own"], &request.headers[CONTENT_TYPE]),
-            (&"o".parse().unwrap(), &"application/json".parse().unwrap())
-        );
-        let request = parsed(r#"{"path":"/x","headers":{"content-type":"application/vnd.x+json"},"json":[]}"#);
-        assert_eq!(request.headers[CONTENT_TYPE], "application/vnd.x+json");
-    }
-
-    #[test]
-    fn a_blank_line_is_no_request() {
-        for line in ["", " ", "\t\r"] {
-            assert!(LineRequest::parse(line).unwrap().is_none());
-        }
-    }
-
-    #[test]
-    fn bad_lines_say_why_and_show_no_value() {
-        let mut told = String::new();
-        for line in [
-            "/a canary",
-            "GET /a {\"canary\"",
-            "GET /a /canary",
-            "{\"path\":\"/a\",\"canary",
-            "{}",
-            "{\"path\":1}",
-            "{\"path\":\"/a\",\"bodyy\":\"canary\"}",
-            "{\"path\":\"/a\",\"headers\":\"canary\"}",
-            "{\"path\":\"/a\",\"headers\":{\"a\":[\"canary\"]}}",
-            "{\"path\":\"/a\",\"headers\":{\"a\":\"can\\nary\"}}",
-            "{\"path\":\"/a\",\"headers\":{\"Authorization\":\"canary\"}}",
-            "{\"path\":\"/a\",\"headers\":{\"Content-Length\":\"canary\"}}",
-            "{\"path\":\"/a\",\"json\":1,\"body\":\"canary\"}",
-            "{\"path\":\"/a\",\"method\":\"G T\"}",
-            "{\"path\":\"/a\",\"method\":\"Trace\"}",
-            "CONNECT /canary",
-        ] {
-            let error = LineRequest::parse(line).unwrap_err().to_string();
-            assert!(!error.contains("canary") && !error.contains("can\n"), "{line}: {error}");
-            told.push_str(&error);
-            told.push('\n');
-        }
-        assert_snapshot!(told, @"
-        it is neither `PATH`, `METHOD PATH`, `METHOD PATH JSON` nor a JSON object; a blank in a path is %20
-        what stands after the path is not JSON (column 9 of it)
-        what stands after the path is not JSON (column 1 of it)
-        it begins like a JSON object and is none (column 20)
-        missing field `path`
-        a field holds what it may not: expected a string (column 9)
-        unknown field `bodyy`, expected one of `method`, `path`, `query`, `headers`, `json`, `body`
-        a field holds what it may not: expected an object (column 31)
-        a field holds what it may not: expected a string, a number, true or false (column 39)
-        the value of header `a` holds characters that no header may hold
-        `Authorization` is set by authcli
-        header `content-length` is set by authcli, from the body
-        it has both `json` and `body`
-        its method is none
-        TRACE and CONNECT are never sent with a token
-        TRACE and CONNECT are never sent with a token
-        ");
-    }
-}
+mod tests;

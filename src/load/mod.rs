@@ -16,6 +16,7 @@
 
 mod answer_line;
 mod buckets;
+mod cores;
 mod drive;
 mod engine;
 mod line;

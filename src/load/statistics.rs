@@ -1,7 +1,6 @@
 //! Counts and latencies of many requests.
 
 use std::collections::BTreeMap;
-use std::error::Error;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
@@ -10,6 +9,7 @@ use serde::Serialize;
 use super::buckets::{Bucket, buckets};
 use super::{Ended, Timeline};
 use crate::gate::GateCounts;
+use crate::http::messages;
 use crate::session::SendError;
 
 /// Of how many generations of tokens it is known how many requests went with them: as many flights as a gate remembers.
@@ -137,7 +137,7 @@ impl Tally {
                 completed.status.is_success()
             }
             Err(error) => {
-                let mut reason = with_causes(error);
+                let mut reason = messages(error).join(": ");
                 if self.errors.len() >= REASONS && !self.errors.contains_key(&reason) {
                     OTHER_REASONS.clone_into(&mut reason);
                 }
@@ -208,16 +208,6 @@ impl Tally {
             max: milliseconds(Duration::from_micros(self.latencies.max())),
         }
     }
-}
-
-/// Returns what went wrong and why, in a line.
-fn with_causes(error: &SendError) -> String {
-    let (mut text, mut cause) = (error.to_string(), error.source());
-    while let Some(why) = cause {
-        text = format!("{text}: {why}");
-        cause = why.source();
-    }
-    text
 }
 
 /// Returns milliseconds with three decimals: nobody measures nanoseconds here.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use toml_edit::{Document, DocumentMut, Item, Table, TableLike, Value, value};
 
-use super::settings::{self, Form, Setting, printable};
+use super::settings::{self, Form, Setting};
 use super::{Profile, ProfileError, SETTINGS, check_name};
 use crate::credential::Credential;
 use crate::error::StoreError;
@@ -20,6 +20,7 @@ use crate::lock::LockFile;
 use crate::private_fs::{self, CALL_BOUND, Durability};
 use crate::renewal::ApiShape;
 use crate::store::StoreKind;
+use crate::text::printable;
 use crate::worker::Worker;
 
 pub(super) const VERSION: i64 = 1;

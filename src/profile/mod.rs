@@ -29,6 +29,7 @@ use crate::error::{StoreError, TokenError};
 use crate::http::AddressError;
 use crate::renewal::ApiShape;
 use crate::store::StoreKind;
+use crate::text::printable;
 use crate::token::RandomnessMissing;
 
 const LONGEST_NAME: usize = 64;
@@ -138,7 +139,7 @@ pub enum ProfileError {
 pub fn check_name(name: &str) -> Result<(), ProfileError> {
     let fits = |character: char| character.is_ascii_alphanumeric() || ".-_".contains(character);
     if name.is_empty() || name.len() > LONGEST_NAME || !name.chars().all(fits) {
-        return Err(ProfileError::BadName(name.chars().filter(|character| !character.is_control()).collect()));
+        return Err(ProfileError::BadName(printable(name)));
     }
     Ok(())
 }

@@ -4,6 +4,7 @@
 use toml_edit::{InlineTable, Item, TableLike, Value};
 
 use super::{ProfileError, SETTINGS};
+use crate::text::printable;
 
 /// What is shown of a value that may be a secret.
 const HIDDEN: &str = "[hidden]";
@@ -208,8 +209,4 @@ pub(super) fn like(key: &str) -> Option<&'static str> {
 pub(super) fn most_like(text: &str, known: impl Iterator<Item = &'static str>) -> Option<&'static str> {
     let rated = known.map(|word| (strsim::jaro(text, word), word)).filter(|(likeness, _)| *likeness > LIKENESS);
     rated.max_by(|(one, _), (other, _)| one.total_cmp(other)).map(|(_, word)| word)
-}
-
-pub(super) fn printable(text: &str) -> String {
-    text.chars().filter(|character| !character.is_control()).collect()
 }

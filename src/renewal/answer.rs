@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use super::RenewalFault;
 use crate::http::retry_after;
+use crate::text::printable_start;
 
 /// Answers with tokens are short; what is longer is none of them.
 const LONGEST_ANSWER: usize = 256 * 1024;
@@ -97,15 +98,15 @@ pub(super) fn words(value: &Value, secrets: &[&str], otherwise: &str) -> Option<
         Value::Object(fields) if fields.is_empty() => None,
         Value::String(text) if text.trim().is_empty() => None,
         Value::String(text) if !secrets.iter().any(|secret| !secret.is_empty() && text.contains(secret)) => {
-            Some(printable(text))
+            Some(brief(text))
         }
         _ => Some(otherwise.to_owned()),
     }
 }
 
 /// Returns `text` fit for one line of a terminal: no control characters, not too long.
-pub(super) fn printable(text: &str) -> String {
-    text.chars().filter(|character| !character.is_control()).take(LONGEST_REASON).collect()
+pub(super) fn brief(text: &str) -> String {
+    printable_start(text, LONGEST_REASON)
 }
 
 #[cfg(test)]

@@ -28,7 +28,7 @@ impl Caller {
     pub(super) async fn call(&self, mut request: Request, secrets: &[&str]) -> Result<Answer, RenewalFault> {
         let url = request.url().clone();
         *request.timeout_mut() = Some(TRY_BOUND);
-        log_request(&request, secrets);
+        log_request(request.method(), request.url(), request.headers(), secrets);
         let sent = self.client.get()?.execute(request).await;
         let response = sent.map_err(|cause| RenewalFault::of_transport(&url, cause))?;
         log_token_response(&response);

@@ -1,12 +1,12 @@
 //! A final answer, and its body piece by piece.
 
 use std::collections::VecDeque;
-use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::Response;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::timeout;
 
+use super::deadline::Deadline;
 use super::error::{SendError, broke_off};
 use super::{FinalRefusal, NotFollowed, SILENCE_BOUND};
 use crate::http::Challenge;
@@ -33,8 +33,8 @@ pub struct Answer {
     pub not_followed: Option<NotFollowed>,
     /// What has been read of the body.
     read_ahead: VecDeque<Result<Bytes, SendError>>,
-    /// When the request's time is over, and how long that was in all; the body is part of it.
-    pub(super) deadline: Option<(Instant, Duration)>,
+    /// Of the request; the body is part of it.
+    pub(super) deadline: Option<Deadline>,
 }
 
 impl Answer {
@@ -63,9 +63,9 @@ impl Answer {
         // Named only where it is told: most answers come.
         let origin = |response: &Response| response.url().origin().ascii_serialization();
         let chunk = match self.deadline {
-            Some((end, bound)) => timeout_at(end, self.response.chunk())
-                .await
-                .map_err(|_| SendError::TimedOut { origin: origin(&self.response), bound })?,
+            Some(deadline) => {
+                deadline.bound(self.response.chunk()).await.map_err(|_| deadline.missed_by(origin(&self.response)))?
+            }
             None => timeout(SILENCE_BOUND, self.response.chunk())
                 .await
                 .map_err(|_| SendError::Silent { origin: origin(&self.response), bound: SILENCE_BOUND })?,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use url::Url;
 
 use crate::error::TokenError;
-use crate::http::NoClient;
+use crate::http::{NoClient, TransportError};
 
 /// What is known of a final 401 or 403.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +53,7 @@ pub enum SendError {
         origin: String,
         /// Why not.
         #[source]
-        cause: reqwest::Error,
+        cause: TransportError,
     },
     /// The connection broke within the answer's body.
     #[error("the answer of {origin} broke off")]
@@ -92,11 +92,6 @@ pub enum SendError {
 }
 
 /// The message names the origin; the rest of the URL may hold what a log should not.
-pub(super) fn network_error(url: &Url, cause: reqwest::Error) -> SendError {
-    SendError::Network { origin: url.origin().ascii_serialization(), cause: cause.without_url() }
-}
-
-/// The same for a body whose head had come.
 pub(super) fn broke_off(url: &Url, cause: reqwest::Error) -> SendError {
     SendError::BrokeOff { origin: url.origin().ascii_serialization(), cause: cause.without_url() }
 }

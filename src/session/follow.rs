@@ -8,10 +8,10 @@
 
 use reqwest::StatusCode;
 use reqwest::header::{HeaderMap, LOCATION};
-use tokio::time::{Instant, timeout_at};
 use tracing::debug;
 use url::Url;
 
+use super::deadline::Deadline;
 use super::{Answer, Request, SendError, Session};
 use crate::http::{Body, ClientOptions, LazyClient, ServerUrl};
 
@@ -31,12 +31,17 @@ pub enum NotFollowed {
 impl Session {
     /// Sends `request` and follows redirects. Clients for other origins are set up with `options`.
     pub async fn send_following(&self, request: &Request, options: &ClientOptions) -> Result<Answer, SendError> {
-        let timed = request.timeout.and_then(|bound| Some((Instant::now().checked_add(bound)?, bound)));
+        let deadline = Deadline::of(request);
         let mut request = request.clone();
         let mut followed = 0;
         let mut bare = false;
         loop {
-            let mut answer = if bare { self.send_bare(&request, options).await? } else { self.send(&request).await? };
+            let sent = if bare { self.send_bare(&request, options).await } else { self.send(&request).await };
+            let mut answer = sent.map_err(|error| match deadline {
+                Some(deadline) => deadline.told_of(error),
+                None => error,
+            })?;
+            answer.deadline = deadline;
             let next = match target(&request.url, answer.response.status(), answer.response.headers()) {
                 Ok(Some(_)) if followed == MOST_REDIRECTS => Err(NotFollowed::TooMany),
                 next => next,
@@ -58,7 +63,7 @@ impl Session {
             if bare || answer.response.status() == StatusCode::SEE_OTHER {
                 request.body = Body::none();
             }
-            request.timeout = timed.map(|(end, _)| end.saturating_duration_since(Instant::now()));
+            request.timeout = deadline.map(Deadline::left);
             request.url = url;
         }
     }
@@ -71,15 +76,13 @@ impl Session {
         let client = LazyClient::new(server, options.clone());
         let tokens = self.gate.snapshot();
         let sending = self.exchange(&client, request, &tokens, false);
-        let timed = request.timeout.and_then(|bound| Some((Instant::now().checked_add(bound)?, bound)));
-        let response = match timed {
-            Some((end, bound)) => {
-                timeout_at(end, sending).await.unwrap_or(Err(SendError::TimedOut { origin, bound }))?
-            }
+        let deadline = Deadline::of(request);
+        let response = match deadline {
+            Some(deadline) => deadline.bound(sending).await.unwrap_or_else(|_| Err(deadline.missed_by(origin)))?,
             None => sending.await?,
         };
         let mut answer = Answer::new(response, &tokens);
-        answer.deadline = timed;
+        answer.deadline = deadline;
         Ok(answer)
     }
 }

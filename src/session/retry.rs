@@ -6,14 +6,16 @@
 //! - A body that is a stream is sent once, so such a request is never tried again.
 //! - Its timeout holds for all tries and pauses together.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use backon::{BackoffBuilder as _, ExponentialBuilder};
+use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 use jiff::Timestamp;
 use reqwest::{Response, StatusCode};
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
-use super::{Answer, Request, SendError};
+use super::deadline::Deadline;
+use super::{Request, SendError};
 use crate::error::TokenError;
 use crate::http::{refuses_certificate, retry_after};
 
@@ -42,73 +44,101 @@ pub enum Trouble {
     NoAnswer,
     /// An answer of this status.
     Status(StatusCode),
+    /// An answer that was not there to its end.
+    BrokeOff,
 }
 
-/// Sends `request` by `send`, and again up to `times` times. `now` is the time of day, for a `Retry-After` that is a date.
-pub async fn with_retries(
-    request: &Request,
-    times: u32,
-    now: impl Fn() -> Timestamp,
-    send: impl AsyncFn(&Request) -> Result<Answer, SendError>,
-    mut tell: impl FnMut(&Retry),
-) -> Result<Answer, SendError> {
-    let whole = request.timeout;
-    let end = whole.and_then(|bound| Instant::now().checked_add(bound));
-    let mut pauses = ExponentialBuilder::new()
-        .with_min_delay(FIRST_PAUSE)
-        .with_max_delay(LONGEST_PAUSE)
-        .with_max_times(usize::try_from(times).unwrap_or(usize::MAX))
-        .with_jitter()
-        .build();
-    let mut request = request.clone();
-    loop {
-        let result = send(&request).await;
-        let again = trouble(&request, &result, now()).and_then(|(trouble, asked)| {
-            let pause = pauses.next()?;
-            // A server that asks for no pause at all does not get one try upon the other.
-            let pause = asked.unwrap_or_default().max(pause);
-            // The bound comes first: a header can ask for more than any clock holds.
-            let fits = pause <= LONGEST_ASKED && end.is_none_or(|end| Instant::now() + pause < end);
-            fits.then_some(Retry { trouble, pause })
-        });
-        let Some(retry) = again else {
-            return result.map_err(|error| match (error, whole) {
-                // The last try had what was left of it.
-                (SendError::TimedOut { origin, .. }, Some(bound)) => SendError::TimedOut { origin, bound },
-                (error, _) => error,
-            });
-        };
-        drop(result);
-        tell(&retry);
-        sleep(retry.pause).await;
-        request.timeout = end.map(|end| end.saturating_duration_since(Instant::now())).or(whole);
-    }
+/// What came of a try.
+#[derive(Clone, Copy, Debug)]
+pub enum Seen<'a> {
+    /// The head of an answer.
+    Head(&'a Response),
+    /// No answer, or none to its end.
+    Failure(&'a SendError),
 }
 
-/// Returns what is wrong with `result` that a repetition of `request` may mend without harm, and the pause that the server
-/// asked for.
-fn trouble(
-    request: &Request,
-    result: &Result<Answer, SendError>,
-    now: Timestamp,
-) -> Option<(Trouble, Option<Duration>)> {
-    if !request.body.is_repeatable() {
-        return None;
+/// The tries of one request, by a caller who sends it: [`request`](Self::request), then whatever came of it to
+/// [`again`](Self::again); where that says so, after its [`pause`](Self::pause), once more.
+#[derive(Debug)]
+pub struct Tries {
+    request: Arc<Request>,
+    deadline: Option<Deadline>,
+    /// How many more there may be.
+    left: u32,
+    pauses: Option<ExponentialBackoff>,
+}
+
+impl Tries {
+    /// Up to `times` more tries than one, whose time begins now.
+    pub fn new(request: Arc<Request>, times: u32) -> Self {
+        let deadline = Deadline::of(&request);
+        Self { request, deadline, left: times, pauses: None }
     }
-    let harmless = request.method.is_idempotent() || request.headers.contains_key(IDEMPOTENCY_KEY);
-    match result {
-        Ok(answer) => {
-            let transient = harmless && is_transient(&answer.response);
-            transient.then(|| (Trouble::Status(answer.response.status()), retry_after(&answer.response, now)))
+
+    /// Returns what to send: the request, with what is left of its time.
+    pub fn request(&self) -> &Request {
+        &self.request
+    }
+
+    /// Returns whether and when to try again, after a try of which this was `seen`. `now` is the time of day, for a
+    /// `Retry-After` that is a date.
+    pub fn again(&mut self, seen: Seen<'_>, now: Timestamp) -> Option<Retry> {
+        if self.left == 0 || !self.request.body.is_repeatable() {
+            return None;
         }
-        Err(SendError::Network { cause, .. }) if refuses_certificate(cause) || cause.is_builder() => None,
-        Err(SendError::Network { cause, .. }) if cause.is_connect() => Some((Trouble::NotSent, None)),
-        Err(SendError::Network { .. } | SendError::Silent { .. }) => harmless.then_some((Trouble::NoAnswer, None)),
-        Err(SendError::Token(error)) => match &**error {
+        let (trouble, asked) = trouble(&self.request, seen, now)?;
+        // A server that asks for no pause at all does not get one try upon the other.
+        let pause = asked.unwrap_or_default().max(self.pauses.get_or_insert_with(pauses).next()?);
+        let fits = pause <= LONGEST_ASKED && self.deadline.is_none_or(|deadline| pause < deadline.left());
+        if !fits {
+            return None;
+        }
+        self.left -= 1;
+        Some(Retry { trouble, pause })
+    }
+
+    /// Waits until it is time for the next try.
+    pub async fn pause(&mut self, retry: &Retry) {
+        sleep(retry.pause).await;
+        if let Some(deadline) = self.deadline {
+            Arc::make_mut(&mut self.request).timeout = Some(deadline.left());
+        }
+    }
+
+    /// Returns `error` of the last try as one of all: that had only what was left of the time.
+    pub fn last_word(&self, error: SendError) -> SendError {
+        match self.deadline {
+            Some(deadline) => deadline.told_of(error),
+            None => error,
+        }
+    }
+}
+
+fn pauses() -> ExponentialBackoff {
+    let pauses = ExponentialBuilder::new().with_min_delay(FIRST_PAUSE).with_max_delay(LONGEST_PAUSE).with_jitter();
+    // The tries are what is counted.
+    pauses.without_max_times().build()
+}
+
+/// Returns what went wrong that a repetition of `request` may mend without harm, and the pause that the server asked for.
+fn trouble(request: &Request, seen: Seen<'_>, now: Timestamp) -> Option<(Trouble, Option<Duration>)> {
+    let harmless = request.method.is_idempotent() || request.headers.contains_key(IDEMPOTENCY_KEY);
+    match seen {
+        Seen::Head(response) => {
+            let transient = harmless && is_transient(response);
+            transient.then(|| (Trouble::Status(response.status()), retry_after(response, now)))
+        }
+        Seen::Failure(SendError::Network { cause, .. }) if refuses_certificate(cause) || cause.is_request() => None,
+        Seen::Failure(SendError::Network { cause, .. }) if cause.is_connect() => Some((Trouble::NotSent, None)),
+        Seen::Failure(SendError::Network { .. } | SendError::Silent { .. }) => {
+            harmless.then_some((Trouble::NoAnswer, None))
+        }
+        Seen::Failure(SendError::BrokeOff { .. }) => harmless.then_some((Trouble::BrokeOff, None)),
+        Seen::Failure(SendError::Token(error)) => match &**error {
             TokenError::Unavailable { retry_after, .. } => Some((Trouble::NotSent, *retry_after)),
             _ => None,
         },
-        Err(_) => None,
+        Seen::Failure(_) => None,
     }
 }
 

@@ -1,12 +1,13 @@
 //! Writing an answer: to standard output, or to a file.
 
+use std::fs::OpenOptions;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use tempfile::{NamedTempFile, TempPath};
 use tokio::fs::File;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncSeekExt as _, AsyncWriteExt as _};
 
 /// As many as Linux follows.
 const MOST_LINKS: u32 = 40;
@@ -36,7 +37,8 @@ pub(crate) async fn print(bytes: impl Into<Bytes>) -> Result<(), OutputError> {
     written.await.map_err(OutputError)
 }
 
-/// A file that appears whole or not at all. What is no regular file (a device, a pipe) is written straight.
+/// A file that appears whole or not at all. What is no regular file (a device, a pipe), or is one that somebody has open
+/// (`/dev/stdout`), is written straight.
 pub(crate) struct FileOutput {
     target: PathBuf,
     file: File,
@@ -46,20 +48,38 @@ pub(crate) struct FileOutput {
 }
 
 impl FileOutput {
+    /// Makes sure that `path` can be written. What is there stays as it is until [`begin`](Self::begin).
     pub(crate) async fn create(path: &Path) -> io::Result<Self> {
-        let mut target = path.to_owned();
+        let path = path.to_owned();
         aside(move || {
-            let (file, temporary) = match std::fs::metadata(&target) {
-                Ok(metadata) if !metadata.is_file() => (std::fs::OpenOptions::new().write(true).open(&target)?, None),
-                _ => {
-                    target = resolved(target)?;
-                    let (file, path) = temporary_for(&target)?.into_parts();
-                    (file, Some(path))
-                }
-            };
-            Ok(Self { target, file: File::from_std(file), temporary, length: 0 })
+            let there = std::fs::metadata(&path);
+            let (target, is_open) = resolved(path)?;
+            // Whoever may not write a file may not replace it either, though the directory would let them.
+            let opened = OpenOptions::new().write(true).open(&target);
+            if opened.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied) {
+                opened?;
+            } else if is_open || there.is_ok_and(|metadata| !metadata.is_file()) {
+                return Ok(Self { target, file: File::from_std(opened?), temporary: None, length: 0 });
+            }
+            let (file, temporary) = temporary_for(&target)?.into_parts();
+            Ok(Self { target, file: File::from_std(file), temporary: Some(temporary), length: 0 })
         })
         .await
+    }
+
+    /// Begins, or begins anew.
+    pub(crate) async fn begin(&mut self) -> io::Result<()> {
+        if self.file.metadata().await?.is_file() {
+            self.file.rewind().await?;
+            self.file.set_len(0).await?;
+        }
+        self.length = 0;
+        Ok(())
+    }
+
+    /// Returns whether nobody has seen yet what was written.
+    pub(crate) fn is_hidden(&self) -> bool {
+        self.temporary.is_some() || self.length == 0
     }
 
     pub(crate) async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -79,10 +99,16 @@ impl FileOutput {
     }
 }
 
-/// Returns where `path` leads to: a symbolic link stays, and the file behind it is replaced, as the shell's `>` does.
-fn resolved(mut path: PathBuf) -> io::Result<PathBuf> {
+/// Returns where `path` leads to, and whether that is a file which a process has open: a symbolic link stays, and the file
+/// behind it is replaced, as the shell's `>` does.
+fn resolved(mut path: PathBuf) -> io::Result<(PathBuf, bool)> {
     for _ in 0..MOST_LINKS {
-        let Ok(link) = std::fs::read_link(&path) else { return Ok(path) };
+        let is_open = path.starts_with("/dev") || path.starts_with("/proc");
+        let Ok(link) = std::fs::read_link(&path) else { return Ok((path, is_open)) };
+        if is_open {
+            // `/dev/stdout` and its like. What the link says need not be a name.
+            return Ok((path, true));
+        }
         path = path.parent().unwrap_or(Path::new("")).join(link);
     }
     Err(io::Error::other("too many symbolic links"))
@@ -92,14 +118,16 @@ fn resolved(mut path: PathBuf) -> io::Result<PathBuf> {
 /// file that is there, else 0666 less the umask.
 fn temporary_for(target: &Path) -> io::Result<NamedTempFile> {
     let directory = target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".authcli-").suffix(".part");
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
     #[cfg(unix)]
-    let permissions = std::fs::metadata(target)
-        .map_or_else(|_| std::os::unix::fs::PermissionsExt::from_mode(0o666), |metadata| metadata.permissions());
-    #[cfg(unix)]
-    builder.permissions(permissions);
-    builder.tempfile_in(directory)
+    if let Ok(metadata) = std::fs::metadata(target) {
+        use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+
+        options.mode(metadata.mode());
+    }
+    // The builder's own way to open it would tell the temporary name in errors, which means nothing to people.
+    tempfile::Builder::new().prefix(".authcli-").suffix(".part").make_in(directory, |path| options.open(path))
 }
 
 /// Runs a job that may block.

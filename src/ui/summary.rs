@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use authcli::gate::Flight;
 use authcli::load::{Latencies, Report, Summary};
+use authcli::text::printable;
 use jiff::{SignedDuration, Timestamp};
 
 use super::plot;
@@ -88,11 +89,6 @@ pub(crate) fn columns<const N: usize>(rows: &[[String; N]]) -> String {
         text.push('\n');
     }
     text
-}
-
-/// Names and texts may come from a server; a terminal must not obey what is in them.
-fn printable(text: &str) -> String {
-    text.chars().filter(|character| !character.is_control()).collect()
 }
 
 /// Returns when something ends, and how far that is from `now`.

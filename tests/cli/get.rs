@@ -188,11 +188,60 @@ fn output_is_left_alone_on_failure_and_the_body_goes_to_stdout() {
 #[test]
 fn output_that_cannot_be_written_is_told() {
     let (endpoint, cli) = logged_in();
-    let path = cli.path("no/such/directory");
-    let get = cli.start(&["get", "/x", "-o", path.to_str().unwrap()]);
-    endpoint.expect("GET", "/x").reply(Answer::new(200, "body"));
-    let get = get.finish().expect(1);
-    assert!(get.stderr.contains("could not write"), "{}", get.stderr);
+    let before = endpoint.connections();
+    let mut told = String::new();
+    for path in [cli.path("no/such/directory"), cli.home()] {
+        let refused = cli.run(&["delete", "/x", "-o", path.to_str().unwrap()]).expect(1).without_stdout();
+        told.push_str(&cli.settled(&refused.stderr));
+    }
+    assert_snapshot!(told, @r"
+    error: could not write [home]/no/such/directory
+      caused by: No such file or directory (os error 2)
+    error: could not write [home]/home
+      caused by: Is a directory (os error 21)
+    ");
+    assert_eq!(endpoint.connections(), before, "nothing was sent");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn output_that_may_not_be_written_is_not_replaced() {
+    let (endpoint, cli) = logged_in();
+    let path = cli.path("report");
+    std::fs::write(&path, "before").unwrap();
+    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o444)).unwrap();
+    let before = endpoint.connections();
+    // Root may write everything; in a namespace that names nobody it is a user like others.
+    let mut get = cli.command_of("unshare");
+    get.args(["--user", env!("CARGO_BIN_EXE_authcli"), "get", "/x", "-o", path.to_str().unwrap()]);
+    let get = Running::start(get).finish().expect(1).without_stdout();
+    assert_snapshot!(cli.settled(&get.stderr), @r"
+    error: could not write [home]/report
+      caused by: Permission denied (os error 13)
+    ");
+    assert_eq!(endpoint.connections(), before, "nothing was sent");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "before");
+    assert_eq!(names_in(&cli), ["config", "home", "report"]);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn output_to_what_is_open_goes_there() {
+    let (endpoint, cli) = logged_in();
+    for output in ["/dev/stdout", "/dev/fd/3"] {
+        let mut shell = cli.command_of("sh");
+        shell.args(["-c", "echo before > \"$1\"; exec \"$0\" get /x -o \"$2\" >> \"$1\" 3>> \"$1\""]);
+        shell.arg(env!("CARGO_BIN_EXE_authcli")).arg(cli.path("report")).arg(output);
+        let get = Running::start(shell);
+        let call = endpoint.expect("GET", "/x");
+        let open = std::fs::File::open(cli.path("report")).unwrap();
+        call.reply(Answer::new(200, "body"));
+        get.finish().expect(0);
+        let written = std::io::read_to_string(open).unwrap();
+        // By its number it is opened anew, and so from its beginning, as the shell's `>` does.
+        assert_eq!(written, if output == "/dev/stdout" { "before\nbody" } else { "body" }, "{output}");
+        assert_eq!(names_in(&cli), ["config", "home", "report"]);
+    }
 }
 
 #[test]

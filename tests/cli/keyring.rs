@@ -190,6 +190,36 @@ fn a_locked_keyring_is_no_logout() {
     cli.run(&["refresh"]).expect(0);
 }
 
+#[test]
+#[ignore = "needs gnome-keyring and dbus: run `make test`"]
+fn doctor_tells_a_keyring_that_is_locked_or_does_not_answer() {
+    let (keyring, server) = (SecretService::start(), Server::start());
+    let cli = keyring.user(&server.url);
+    cli.run_with_input(&LOGIN, "123456\n").expect(0);
+    let before = cli.everything();
+    let diagnose = |expected: &str| {
+        let start = Instant::now();
+        let report = cli.run(&["doctor", "--json"]).expect(8).silent().json();
+        assert!(start.elapsed() < LONGEST, "{:?}", start.elapsed());
+        let checks = report["checks"].as_array().unwrap();
+        let verdicts =
+            checks.iter().map(|check| format!("{} {}", check["check"], check["verdict"])).collect::<Vec<_>>();
+        allow_duplicates! {
+            assert_snapshot!(verdicts.join(", ").replace('"', ""), @"configuration ok, permissions ok, store fail, lock ok, server ok, clock ok");
+        }
+        let store = checks.iter().find(|check| check["check"] == "store").unwrap();
+        assert!(store["what"].as_str().unwrap().contains(expected), "{store}");
+        let hint = store["hint"].as_str().unwrap();
+        assert!(hint.contains("unlock one") && hint.contains("--store file"), "{hint}");
+    };
+    keyring.freeze();
+    diagnose("the OS keyring did not answer within ");
+    keyring.thaw();
+    keyring.lock();
+    diagnose("the OS keyring is not available");
+    assert_eq!(cli.everything(), before);
+}
+
 /// The worst moment: the refresh token is spent, and its successor cannot be kept.
 #[test]
 #[ignore = "needs gnome-keyring and dbus: run `make test`"]

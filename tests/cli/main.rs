@@ -29,6 +29,7 @@ mod refusals;
 mod retry;
 mod send;
 mod session;
+mod situations;
 #[path = "../support/mod.rs"]
 mod support;
 mod transport;

@@ -143,3 +143,49 @@ fn retry_after_is_kept_to_and_a_timeout_holds_for_all_tries() {
     assert!(cli.settled(&get.stderr).contains("error: no answer from [server] within 1 s"), "{}", get.stderr);
     held.hang_up();
 }
+
+#[test]
+fn a_download_that_breaks_off_begins_anew() {
+    let (endpoint, cli) = logged_in();
+    let path = cli.path("report");
+    let get = cli.start(&["get", "/x", "-o", path.to_str().unwrap(), "--retry", "2"]);
+    endpoint.expect("GET", "/x").reply(Answer::new(200, "more than the").missing(4));
+    endpoint.expect("GET", "/x").reply(Answer::new(503, "").with("Retry-After", "0"));
+    endpoint.expect("GET", "/x").reply(Answer::new(200, "whole"));
+    let get = get.finish().expect(0).without_stdout();
+    let told: Vec<_> = get.stderr.lines().map(|line| line.split(';').next().unwrap()).collect();
+    let expected = [
+        "warning: the answer broke off",
+        "warning: the server answered 503 Service Unavailable",
+        &format!("Wrote 5 bytes to {}", path.display()),
+    ];
+    assert_eq!(told, expected);
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "whole");
+}
+
+#[test]
+fn what_has_been_seen_or_done_is_not_begun_anew() {
+    let (endpoint, cli) = logged_in();
+    let path = cli.path("report");
+    // Half of it is in the pipe; and a POST happens once.
+    for arguments in [["get", "/x"].as_slice(), &["post", "/x", "-d", "a", "-o", path.to_str().unwrap()]] {
+        let command = cli.start(&[arguments, &["--retry", "2"]].concat());
+        endpoint.expect(&arguments[0].to_uppercase(), "/x").reply(Answer::new(200, "half").missing(4));
+        let command = command.finish().expect(6);
+        assert_eq!(command.text(), if arguments[0] == "get" { "half" } else { "" });
+    }
+}
+
+#[test]
+fn an_answer_that_breaks_off_is_tried_again_where_many_are_sent() {
+    let (endpoint, cli) = logged_in();
+    let batch = cli.start_with_input(&["batch", "--retry", "1"], "/x\n");
+    endpoint.expect("GET", "/x").reply(Answer::new(200, "half").missing(4));
+    endpoint.expect("GET", "/x").reply(Answer::new(200, "whole"));
+    assert_eq!(batch.finish().expect(0).json()["body"], "whole");
+
+    let burst = cli.start(&["burst", "/x", "-n", "1", "--retry", "1", "--json"]);
+    endpoint.expect("GET", "/x").reply(Answer::new(200, "half").missing(4));
+    endpoint.expect("GET", "/x").reply(Answer::new(200, "whole"));
+    assert_eq!(burst.finish().expect(0).json()["succeeded"], 1);
+}

@@ -1,15 +1,20 @@
 //! Another program on the library, beside the real one.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use crate::support::{Cli, Running, Server};
 
-/// Starts `examples/worker.rs` on this user's session, with `paths` on standard input.
-fn worker(cli: &Cli, paths: &str) -> Running {
+/// Returns `examples/worker.rs` as it was built.
+fn program() -> PathBuf {
     let program = Path::new(env!("CARGO_BIN_EXE_authcli")).with_file_name("examples").join("worker");
     assert!(program.exists(), "{} is missing: run `cargo build --workspace --examples`", program.display());
-    let mut command = cli.command_of(program);
+    program
+}
+
+/// Starts it on this user's session, with `paths` on standard input.
+fn worker(cli: &Cli, paths: &str) -> Running {
+    let mut command = cli.command_of(program());
     command.arg(cli.configuration()).stdin(Stdio::piped());
     Running::start_with_input(command, paths)
 }
@@ -45,7 +50,21 @@ fn a_worker_says_what_it_could_not_fetch() {
     let server = Server::start();
     let cli = Cli::new(&server.url);
     cli.login();
-    let output = worker(&cli, "//elsewhere\n/protected\n").finish().expect(1);
+    // A blank line asks for nothing.
+    let output = worker(&cli, "//elsewhere\n\n/protected\n").finish().expect(1);
     assert_eq!(output.text().lines().count(), 1);
     assert_eq!(cli.settled(&output.stderr), "error: `//elsewhere` is not a path on [server]: it names another host\n");
+}
+
+#[test]
+fn a_worker_whose_reader_has_had_enough_ends_well() {
+    let server = Server::start();
+    let cli = Cli::new(&server.url);
+    cli.login();
+    let mut shell = cli.command_of("bash");
+    // The lines never end, so only the closed pipe can end it.
+    shell.args(["-c", "yes /protected | \"$0\" \"$1\" | head -n 3; exit \"${PIPESTATUS[1]}\""]);
+    shell.arg(program()).arg(cli.configuration());
+    let output = Running::start(shell).finish().expect(0).silent();
+    assert_eq!(output.text().lines().count(), 3);
 }

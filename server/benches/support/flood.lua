@@ -1,7 +1,8 @@
 -- POST /login with passwords that are wrong. Each name is tried once, so the throttle lets all of them through to the
 -- hashes (this machine's own address is not counted as a network): what turns them away is the queue, when it is full.
 --
--- Who is told to come back later (429, 503) does so after 100 ms, much earlier than it was told.
+-- Who is told to come back later (429, 503) does so after 50 to 150 ms, much earlier than it was told, and not in step with
+-- all others: two hundred answers in the same millisecond are not what two hundred clients ask for.
 
 local attempts, told_off = 0, 0
 -- Names of an earlier run have failed before.
@@ -32,5 +33,5 @@ function delay()
     return 0
   end
   told_off = told_off - 1
-  return 100
+  return math.random(50, 150)
 end

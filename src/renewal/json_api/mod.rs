@@ -129,7 +129,7 @@ impl JsonApi {
 
     async fn redeem(&self, tokens: &TokenSet, way_out: &WayOut) -> Result<IssuedTokens, RenewalError> {
         let refresh_token = redeemable(tokens, self.caller.now())?;
-        let mut secrets = secrets_of(tokens);
+        let mut secrets = secrets_of(tokens).to_vec();
         secrets.extend(request::constants(&self.shape));
         let attempt = || async {
             let call = request::refresh(&self.shape, refresh_token, Some(&tokens.access_token));

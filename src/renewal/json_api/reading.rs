@@ -13,6 +13,7 @@ use super::shape::{AnswerShape, ApiShape};
 use crate::renewal::answer::{Answer, words};
 use crate::renewal::fault::RenewalFault;
 use crate::renewal::issued;
+use crate::text::printable_start;
 use crate::token::{IssuedTokens, Secret};
 
 /// Of the names of keys as many are told.
@@ -235,9 +236,9 @@ fn collect_keys(value: &Value, at: String, depth: usize, keys: &mut Vec<String>)
 
 /// Returns `name` as it is written in a pointer, and fit for one line. A long one is cut: it may be no name at all.
 fn escaped(name: &str) -> String {
-    let printable: String = name.chars().filter(|character| !character.is_control()).take(LONGEST_KEY).collect();
+    let shown = printable_start(name, LONGEST_KEY);
     let cut = if name.chars().count() > LONGEST_KEY { "…" } else { "" };
-    format!("{}{cut}", printable.replace('~', "~0").replace('/', "~1"))
+    format!("{}{cut}", shown.replace('~', "~0").replace('/', "~1"))
 }
 
 #[cfg(test)]

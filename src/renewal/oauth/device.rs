@@ -13,7 +13,8 @@ use super::pen::Pen;
 use super::tokens::{self, Granted, Refusal, keys_of, object};
 use super::{Login, LoginGrant, Oauth, secret_of};
 use crate::renewal::RenewalFault;
-use crate::renewal::answer::{Answer, printable};
+use crate::renewal::answer::{Answer, brief};
+use crate::text::printable;
 
 /// Where the server does not say how often it may be asked (RFC 8628 section 3.2).
 const DEFAULT_INTERVAL: u64 = 5;
@@ -33,14 +34,14 @@ pub struct DeviceCode {
 impl DeviceCode {
     /// Returns the code to type in.
     pub fn user_code(&self) -> String {
-        printable(self.details.user_code().secret())
+        brief(self.details.user_code().secret())
     }
 
     /// Returns the address to go to: the one with the code in it, where the server gave one.
     pub fn address(&self) -> String {
         let complete = self.details.verification_uri_complete().map(|complete| complete.secret().as_str());
         let address = complete.unwrap_or_else(|| self.details.verification_uri().as_str());
-        address.chars().filter(|character| !character.is_control()).collect()
+        printable(address)
     }
 
     /// Returns how long the code is good for.

@@ -15,7 +15,7 @@ use super::issuer::{Issuer, is_safe};
 use super::tokens::object;
 use crate::http::is_loopback;
 use crate::renewal::RenewalFault;
-use crate::renewal::answer::printable;
+use crate::renewal::answer::brief;
 use crate::token::{ClientAuthentication, Secret};
 
 /// What an authorization server says of itself, as far as a login needs it.
@@ -94,7 +94,7 @@ impl Oauth {
 impl Metadata {
     pub(super) fn of(issuer: &Issuer, document: Document) -> Result<Self, OauthError> {
         if document.issuer != issuer.as_str() {
-            return Err(OauthError::OtherIssuer { asked: issuer.to_string(), found: printable(&document.issuer) });
+            return Err(OauthError::OtherIssuer { asked: issuer.to_string(), found: brief(&document.issuer) });
         }
         let endpoint = |name: &'static str, text: Option<String>| {
             text.map(|text| endpoint(issuer, &text).map_err(|why| bad_endpoint(issuer, name, why))).transpose()

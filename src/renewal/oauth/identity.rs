@@ -7,7 +7,7 @@
 use serde::Deserialize;
 
 use super::error::OauthError;
-use crate::renewal::answer::printable;
+use crate::renewal::answer::brief;
 use crate::token::Secret;
 
 #[derive(Deserialize)]
@@ -60,7 +60,7 @@ pub(super) fn account(id_token: &Secret, expected: &Expected<'_>) -> Result<Opti
         return Err(foreign("its `nonce` is that of another login"));
     }
     let names = [claims.preferred_username, claims.email, claims.sub];
-    Ok(names.into_iter().flatten().map(|name| printable(name.trim())).find(|name| !name.is_empty()))
+    Ok(names.into_iter().flatten().map(|name| brief(name.trim())).find(|name| !name.is_empty()))
 }
 
 #[cfg(test)]

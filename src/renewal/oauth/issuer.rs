@@ -6,7 +6,7 @@ use url::Url;
 
 use super::error::OauthError;
 use crate::http::is_loopback;
-use crate::renewal::answer::printable;
+use crate::renewal::answer::brief;
 
 /// An authorization server, as it calls itself (RFC 8414 section 2).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub struct Issuer {
 impl Issuer {
     /// Reads an issuer: a whole https URL without query and fragment; on loopback http will do.
     pub fn parse(text: &str) -> Result<Self, OauthError> {
-        let refused = |why| OauthError::NoIssuer { issuer: printable(text), why };
+        let refused = |why| OauthError::NoIssuer { issuer: brief(text), why };
         let url = Url::parse(text).map_err(|_| refused("it is not a whole URL, such as https://id.example.com"))?;
         if !url.username().is_empty() || url.password().is_some() {
             // Not shown: it may be a password.
@@ -58,7 +58,7 @@ impl Issuer {
 
 impl fmt::Display for Issuer {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&printable(&self.text))
+        formatter.write_str(&brief(&self.text))
     }
 }
 

@@ -190,7 +190,7 @@ impl Oauth {
         if let Ok(key) = tokens.attempt_key.expose().parse() {
             request.headers_mut().insert("idempotency-key", key);
         }
-        let mut secrets = secrets_of(tokens);
+        let mut secrets = secrets_of(tokens).to_vec();
         secrets.extend(secret_of(client));
         match self.caller.call(request, &secrets).await {
             Ok(answer) => tokens::judge(&answer, &secrets, matches!(grant, Grant::RefreshToken(_))),

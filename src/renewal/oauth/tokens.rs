@@ -4,7 +4,7 @@ use reqwest::StatusCode;
 use serde_json::{Map, Value};
 
 use super::error::OauthError;
-use crate::renewal::answer::{Answer, printable, words};
+use crate::renewal::answer::{Answer, brief, words};
 use crate::renewal::fault::RenewalFault;
 use crate::renewal::issued::{lifetime, token};
 use crate::renewal::tries::{Verdict, is_passing};
@@ -49,7 +49,7 @@ impl Granted {
                 refresh_token,
             },
             id_token: text("id_token").map(Secret::new),
-            token_type: text("token_type").map(printable),
+            token_type: text("token_type").map(brief),
         })
     }
 
@@ -97,7 +97,7 @@ pub(super) fn object(answer: &Answer) -> Result<Map<String, Value>, RenewalFault
 /// Returns the names of an answer's fields, for people: as many as fit into a message.
 pub(super) fn keys_of(object: &Map<String, Value>) -> String {
     let more = (object.len() > MOST_KEYS).then(|| "…".to_owned());
-    object.keys().take(MOST_KEYS).map(|key| printable(key)).chain(more).collect::<Vec<_>>().join(", ")
+    object.keys().take(MOST_KEYS).map(|key| brief(key)).chain(more).collect::<Vec<_>>().join(", ")
 }
 
 /// Judges an answer to a renewal. Only `invalid_grant` ends a session, and only where there is a grant that can be invalid;

@@ -1,0 +1,104 @@
+//! Work on all cores, on each by itself.
+
+use std::num::NonZero;
+use std::panic::AssertUnwindSafe;
+use std::thread;
+
+use futures_util::FutureExt as _;
+use tokio::runtime::Builder;
+use tokio::sync::oneshot;
+
+/// More cores than this are for the server, if it is on this machine; if it is not, the network is what is waited for.
+const MOST: u64 = 8;
+
+/// Returns how many of `workers`, one at least, each core gets.
+pub(super) fn shares(workers: u64) -> impl Iterator<Item = u64> {
+    let workers = workers.max(1);
+    let cores = thread::available_parallelism().map_or(1, NonZero::get) as u64;
+    let crews = cores.min(MOST).min(workers);
+    (0..crews).map(move |crew| workers / crews + u64::from(crew < workers % crews))
+}
+
+/// Starts what `make` makes on a thread and in a runtime of its own, and returns its end, or its panic. When that future is
+/// dropped the work is, too.
+///
+/// A runtime of many threads does the same with a detour: one thread reads an answer for which another one's task waits.
+pub(super) fn beside<F: Future<Output = ()> + Send + 'static>(
+    make: impl Fn() -> F,
+) -> impl Future<Output = thread::Result<()>> {
+    let (mut done, ended) = oneshot::channel();
+    let work = AssertUnwindSafe(make()).catch_unwind();
+    let started = Builder::new_current_thread().enable_all().build().and_then(|runtime| {
+        let work = async move {
+            tokio::select! {
+                biased;
+                () = done.closed() => {}
+                result = work => drop(done.send(result)),
+            }
+        };
+        thread::Builder::new().name("requests".into()).spawn(move || {
+            runtime.block_on(work);
+            // Whoever waits for the work need not wait for its connections to be closed.
+            runtime.shutdown_background();
+        })
+    });
+    // Where there is no thread to be had, it is done by whoever waits for it.
+    let here = started.is_err().then(make);
+    async move {
+        match here {
+            Some(work) => AssertUnwindSafe(work).catch_unwind().await,
+            None => ended.await.unwrap_or(Ok(())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use tokio::sync::Notify;
+
+    use super::*;
+
+    #[test]
+    fn all_workers_are_shared_out_and_nobody_is_idle() {
+        for workers in [0, 1, 2, 3, 7, 50, 1_000] {
+            let shares: Vec<_> = shares(workers).collect();
+            assert_eq!(shares.iter().sum::<u64>(), workers.max(1), "{shares:?}");
+            assert!(shares.iter().all(|share| (1..=shares[0]).contains(share)), "{shares:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_panic_comes_back_to_who_waits() {
+        let ended = beside(|| async { panic!("on purpose") }).await;
+        assert_eq!(ended.unwrap_err().downcast_ref::<&str>(), Some(&"on purpose"));
+        assert!(beside(|| async {}).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn work_that_nobody_waits_for_is_dropped() {
+        struct Told(Arc<Notify>);
+        impl Drop for Told {
+            fn drop(&mut self) {
+                self.0.notify_one();
+            }
+        }
+        let (begun, dropped, ended) =
+            (Arc::new(Notify::new()), Arc::new(Notify::new()), Arc::new(AtomicBool::new(false)));
+        let working = beside(|| {
+            let (begun, told, ended) = (Arc::clone(&begun), Told(Arc::clone(&dropped)), Arc::clone(&ended));
+            async move {
+                begun.notify_one();
+                std::future::pending::<()>().await;
+                ended.store(true, Ordering::Relaxed);
+                drop(told);
+            }
+        });
+        begun.notified().await;
+        drop(working);
+        dropped.notified().await;
+        assert!(!ended.load(Ordering::Relaxed));
+    }
+}
