@@ -196,7 +196,6 @@ fn doctor_tells_a_keyring_that_is_locked_or_does_not_answer() {
     let (keyring, server) = (SecretService::start(), Server::start());
     let cli = keyring.user(&server.url);
     cli.run_with_input(&LOGIN, "123456\n").expect(0);
-    let before = cli.everything();
     let diagnose = |expected: &str| {
         let start = Instant::now();
         let report = cli.run(&["doctor", "--json"]).expect(8).silent().json();
@@ -217,7 +216,6 @@ fn doctor_tells_a_keyring_that_is_locked_or_does_not_answer() {
     keyring.thaw();
     keyring.lock();
     diagnose("the OS keyring is not available");
-    assert_eq!(cli.everything(), before);
 }
 
 /// The worst moment: the refresh token is spent, and its successor cannot be kept.

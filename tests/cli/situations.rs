@@ -2,6 +2,7 @@
 //!
 //! The snapshots are what a person sees, for reading. What must hold of each situation has tests of its own.
 
+use std::fmt::Write as _;
 use std::fs;
 
 use insta::assert_snapshot;
@@ -51,14 +52,14 @@ fn told(
         let (endpoint, cli) = situation();
         let running = cli.start_with_input(&[options, arguments].concat(), input);
         let output = running.finish_answering(&endpoint, &answer);
-        told += &format!("$ authcli {}\n", [options, arguments].concat().join(" "));
+        writeln!(told, "$ authcli {}", [options, arguments].concat().join(" ")).unwrap();
         for line in without_times(&cli.settled(output.text())).lines() {
-            told += &format!("{line}\n");
+            writeln!(told, "{line}").unwrap();
         }
         for line in without_times(&cli.settled(&output.stderr)).lines() {
-            told += &format!("! {line}\n");
+            writeln!(told, "! {line}").unwrap();
         }
-        told += &format!("exit {}\n\n", output.code.unwrap());
+        writeln!(told, "exit {}\n", output.code.unwrap()).unwrap();
     }
     told
 }
@@ -87,6 +88,7 @@ fn all() -> impl Iterator<Item = (&'static [&'static str], &'static str)> {
     COMMANDS.into_iter().chain([PROXY])
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "as answers take it")]
 fn nothing(call: Call) {
     panic!("{} {} was sent", call.method, call.path);
 }
