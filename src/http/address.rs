@@ -126,11 +126,7 @@ impl ServerUrl {
         if path.starts_with("//") {
             return Err(refused("it names another host"));
         }
-        let joined = if has_scheme(path) {
-            Url::parse(path)
-        } else {
-            Url::parse(&format!("{}{}", self.base, path.strip_prefix('/').unwrap_or(path)))
-        };
+        let joined = if has_scheme(path) { Url::parse(path) } else { self.below(path) };
         let url = joined.map_err(|_| refused("it cannot be part of a URL"))?;
         if !self.is_origin_of(&url) {
             return Err(refused("it leads to another origin"));
@@ -139,6 +135,12 @@ impl ServerUrl {
             return Err(refused("it holds a user name or password"));
         }
         Ok(url)
+    }
+
+    /// Returns the URL of a path under this address. The address itself, which ends in a slash, is not read anew.
+    fn below(&self, path: &str) -> Result<Url, url::ParseError> {
+        // So that nothing at its beginning is taken for a scheme, a host or the root.
+        self.base.join(&format!("./{}", path.strip_prefix('/').unwrap_or(path)))
     }
 
     /// Returns the URL of `target` (path and query, as they stand in the head of a request), under this address. Unlike
@@ -151,9 +153,8 @@ impl ServerUrl {
         if path.contains('\\') {
             return Err(refused("it holds a backslash"));
         }
-        let joined = format!("{}{}", self.base, target.strip_prefix('/').unwrap_or(target));
-        let url = Url::parse(&joined).map_err(|_| refused("it cannot be part of a URL"))?;
-        if url.origin() != self.base.origin() || !url.path().starts_with(self.base.path()) {
+        let url = self.below(target).map_err(|_| refused("it cannot be part of a URL"))?;
+        if !self.is_origin_of(&url) || !url.path().starts_with(self.base.path()) {
             return Err(refused("it leads out of the server's own path"));
         }
         Ok(url)

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::future::{join_all, poll_immediate};
+use tokio::runtime::{Builder, Handle};
 
 use super::world::{LIFETIME, World, settle, started, until_stale};
 use crate::error::TokenError;
@@ -54,6 +55,22 @@ async fn dropping_every_waiter_cancels_nothing() {
     assert_eq!(world.stored().unwrap().generation.number(), 2);
     assert_eq!(gate.current().await.unwrap().generation.number(), 2);
     world.expect_no_call().await;
+}
+
+/// As at the end of a burst: who asked is gone, and so is the runtime in which they did.
+#[tokio::test(start_paused = true)]
+async fn the_end_of_another_runtime_cuts_off_no_flight() {
+    let mut world = World::new();
+    let gate = world.process();
+    let (old, asking) = (gate.snapshot().generation, gate.flying_in(Handle::current()));
+    let another = std::thread::spawn(move || {
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async { assert!(poll_immediate(asking.refresh_now(old)).await.is_none()) });
+    });
+    another.join().unwrap();
+    world.call().await.succeed();
+    gate.close().await.unwrap();
+    assert_eq!(world.stored().unwrap().generation.number(), 2);
 }
 
 #[tokio::test(start_paused = true)]
