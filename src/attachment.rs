@@ -37,6 +37,11 @@ impl Attachment {
         Ok(value)
     }
 
+    /// Returns whether `value` is the header's value for `token`.
+    pub(crate) fn is_value_of(&self, value: &HeaderValue, token: &Secret) -> bool {
+        value.as_bytes().strip_prefix(self.prefix.as_bytes()) == Some(token.expose().as_bytes())
+    }
+
     /// Returns the header's name as people write it.
     pub fn header_name(&self) -> &str {
         if self.header == AUTHORIZATION { "Authorization" } else { self.header.as_str() }

@@ -19,6 +19,7 @@ mod retry;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use reqwest::header::{CONTENT_LENGTH, HeaderMap, HeaderValue, TRANSFER_ENCODING};
 use reqwest::{Method, Response};
 use tokio::runtime::Handle;
@@ -57,6 +58,9 @@ pub struct Session {
     server: ServerUrl,
     /// How tokens are sent; shared by all clones.
     attachment: Arc<Attachment>,
+    /// The header's value as it was sent last; shared by all clones. Nearly all requests are sent with the token of the one
+    /// before.
+    last_sent: Arc<ArcSwapOption<HeaderValue>>,
     /// Whether a server may be silent for as long as it likes.
     patient: bool,
 }
@@ -88,7 +92,7 @@ impl Session {
     /// A session whose tokens come from `gate` and are for `server`, which takes them as `attachment` says. `client` is
     /// made when the first request is sent.
     pub fn new(gate: RefreshGate, client: LazyClient, server: ServerUrl, attachment: Attachment) -> Self {
-        Self { gate, client, server, attachment: Arc::new(attachment), patient: false }
+        Self { gate, client, server, attachment: Arc::new(attachment), last_sent: Arc::default(), patient: false }
     }
 
     /// The same session for who has a patience of their own: a silent server is waited for until the request is dropped,
@@ -272,13 +276,21 @@ impl Session {
 
     /// Returns the value of the header that carries the token.
     fn credential(&self, tokens: &TokenSet) -> Result<HeaderValue, SendError> {
-        self.attachment.value(&tokens.access_token).map_err(|_| {
+        let token = &tokens.access_token;
+        if let Some(value) = &*self.last_sent.load()
+            && self.attachment.is_value_of(value, token)
+        {
+            return Ok(HeaderValue::clone(value));
+        }
+        let value = self.attachment.value(token).map_err(|_| {
             // Tokens are checked when they arrive; one that no header can carry came from a damaged store.
             SendError::Token(Arc::new(TokenError::Store(StoreError::Damaged {
                 place: "the token store".into(),
                 what: "the access token cannot be sent in a header".into(),
             })))
-        })
+        })?;
+        self.last_sent.store(Some(Arc::new(value.clone())));
+        Ok(value)
     }
 
     fn is_refusal(&self, response: &Response) -> bool {

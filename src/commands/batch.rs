@@ -11,7 +11,6 @@ use authcli::load::{
     self, AnswerLine, BadLine, Ended, Job, Line, LineRequest, Lines, Manner, Order, Outbox, Place, Sink, Source, Stop,
 };
 use authcli::session::Request;
-use bytes::Bytes;
 use reqwest::Method;
 
 use super::context::Context;
@@ -22,12 +21,10 @@ use super::stopped::stopped_by;
 use crate::cli::BatchArgs;
 use crate::outcome::{Exit, Usage};
 use crate::signals::Stopping;
-use crate::ui::output::print;
+use crate::ui::output::print_here;
 use crate::ui::{Printer, report};
 
 const LONGEST_BODY: usize = 8 * 1024 * 1024;
-/// A line that is longer waits for room before another one is read.
-const LONG_LINE: usize = 64 * 1024;
 const BODY_TOO_LONG: &str = "the body is longer than 8 MiB";
 /// How many bad lines are told of one by one.
 const BAD_LINES_TOLD: u64 = 10;
@@ -56,15 +53,13 @@ pub(crate) async fn run(context: &mut Context, args: BatchArgs, stopping: Stoppi
     });
     let source = Arc::new(Requests {
         lines: Lines::read(io::stdin()),
-        turn: tokio::sync::Mutex::new(()),
         session: session.clone(),
         common,
         sink: Arc::clone(&sink),
         broken: Mutex::new(None),
     });
     let manner = Manner { concurrency, retries: args.retry };
-    let write = async |lines: &[u8]| print(Bytes::copy_from_slice(lines)).await;
-    let driving = load::drive(&session, &source, &sink, manner, &stop, (outbox, departures), write);
+    let driving = load::drive(&session, &source, &sink, manner, &stop, (outbox, departures), print_here);
     stopped_by(stopping, &stop, driving).await?;
     if stop.is_at_once() {
         // How it ends is decided by the signal.
@@ -99,8 +94,6 @@ struct Name {
 /// Requests from lines.
 struct Requests {
     lines: Lines,
-    /// Held by who reads a line, until there is room for it.
-    turn: tokio::sync::Mutex<()>,
     session: Session,
     /// What all requests share.
     common: Request,
@@ -112,13 +105,11 @@ struct Requests {
 impl Requests {
     /// Reads the next line and makes room for it.
     async fn line(&self) -> io::Result<Option<(Line, Place)>> {
-        let _turn = self.turn.lock().await;
-        let Some(line) = self.lines.next().await? else { return Ok(None) };
+        let Some(mut line) = self.lines.next().await? else { return Ok(None) };
         let mut place = self.sink.outbox.place(line.place);
-        if let Ok(text) = &line.text
-            && text.len() > LONG_LINE
-        {
+        if let (Ok(text), Some(turn)) = (&line.text, line.turn.take()) {
             place.reserve(text.len()).await;
+            drop(turn);
         }
         Ok(Some((line, place)))
     }

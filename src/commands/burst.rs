@@ -6,7 +6,6 @@ use std::time::Instant;
 
 use authcli::gate::Work;
 use authcli::load::{self, Ended, Manner, Order, Outbox, Pace, Repeat, Sink, Stop, Tally, milliseconds};
-use bytes::Bytes;
 use serde_json::json;
 
 use super::context::Context;
@@ -17,7 +16,7 @@ use super::stopped::stopped_by;
 use crate::cli::BurstArgs;
 use crate::outcome::{Exit, Usage};
 use crate::signals::Stopping;
-use crate::ui::output::print;
+use crate::ui::output::print_here;
 use crate::ui::progress::{Progress, Whole};
 use crate::ui::{report, summary};
 
@@ -55,8 +54,7 @@ pub(crate) async fn run(context: &mut Context, args: BurstArgs, stopping: Stoppi
         stop: stop.clone(),
     });
     let manner = Manner { concurrency, retries: args.retry };
-    let write = async |lines: &[u8]| print(Bytes::copy_from_slice(lines)).await;
-    let driving = load::drive(&session, &source, &sink, manner, &stop, (outbox, departures), write);
+    let driving = load::drive(&session, &source, &sink, manner, &stop, (outbox, departures), print_here);
     let showing = progress.follow(|| {
         let tally = &sink.results().tally;
         (tally.requests(), tally.failed(), session.gate().counts().refreshes)

@@ -2,6 +2,7 @@
 
 use std::num::NonZero;
 use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use futures_util::FutureExt as _;
@@ -19,42 +20,48 @@ pub(super) fn shares(workers: u64) -> impl Iterator<Item = u64> {
     (0..crews).map(move |crew| workers / crews + u64::from(crew < workers % crews))
 }
 
-/// Starts what `make` makes on a thread and in a runtime of its own, and returns its end, or its panic. When that future is
-/// dropped the work is, too.
+/// Starts `work` on a thread and in a runtime of its own, and returns what it comes to, or its panic. When the returned
+/// future is dropped the work is, too, unless it keeps its thread.
 ///
 /// A runtime of many threads does the same with a detour: one thread reads an answer for which another one's task waits.
-pub(super) fn beside<F: Future<Output = ()> + Send + 'static>(
-    make: impl Fn() -> F,
-) -> impl Future<Output = thread::Result<()>> {
+pub(super) fn beside<T: Send + 'static>(
+    work: impl Future<Output = T> + Send + 'static,
+) -> impl Future<Output = thread::Result<T>> {
     let (mut done, ended) = oneshot::channel();
-    let work = AssertUnwindSafe(make()).catch_unwind();
+    // Whoever takes it does it.
+    let work = Arc::new(Mutex::new(Some(AssertUnwindSafe(work).catch_unwind())));
+    let take = |work: &Mutex<Option<_>>| work.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let offered = Arc::clone(&work);
     let started = Builder::new_current_thread().enable_all().build().and_then(|runtime| {
-        let work = async move {
-            tokio::select! {
-                biased;
-                () = done.closed() => {}
-                result = work => drop(done.send(result)),
-            }
-        };
         thread::Builder::new().name("requests".into()).spawn(move || {
-            runtime.block_on(work);
+            let Some(work) = take(&offered) else { return };
+            runtime.block_on(async {
+                tokio::select! {
+                    biased;
+                    () = done.closed() => {}
+                    result = work => drop(done.send(result)),
+                }
+            });
             // Whoever waits for the work need not wait for its connections to be closed.
             runtime.shutdown_background();
         })
     });
     // Where there is no thread to be had, it is done by whoever waits for it.
-    let here = started.is_err().then(make);
+    let here = if started.is_err() { take(&work) } else { None };
     async move {
         match here {
-            Some(work) => AssertUnwindSafe(work).catch_unwind().await,
-            None => ended.await.unwrap_or(Ok(())),
+            Some(work) => work.await,
+            // Its sender is gone without a word only when nobody waits.
+            None => match ended.await {
+                Ok(result) => result,
+                Err(_) => std::future::pending().await,
+            },
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};
 
     use tokio::sync::Notify;
@@ -72,9 +79,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_comes_back_to_who_waits() {
-        let ended = beside(|| async { panic!("on purpose") }).await;
+        let ended = beside(async { panic!("on purpose") }).await;
         assert_eq!(ended.unwrap_err().downcast_ref::<&str>(), Some(&"on purpose"));
-        assert!(beside(|| async {}).await.is_ok());
+        assert!(beside(async { 7 }).await.is_ok_and(|seven| seven == 7));
     }
 
     #[tokio::test]
@@ -87,14 +94,12 @@ mod tests {
         }
         let (begun, dropped, ended) =
             (Arc::new(Notify::new()), Arc::new(Notify::new()), Arc::new(AtomicBool::new(false)));
-        let working = beside(|| {
-            let (begun, told, ended) = (Arc::clone(&begun), Told(Arc::clone(&dropped)), Arc::clone(&ended));
-            async move {
-                begun.notify_one();
-                std::future::pending::<()>().await;
-                ended.store(true, Ordering::Relaxed);
-                drop(told);
-            }
+        let (told, in_there, to_the_end) = (Told(Arc::clone(&dropped)), Arc::clone(&begun), Arc::clone(&ended));
+        let working = beside(async move {
+            in_there.notify_one();
+            std::future::pending::<()>().await;
+            to_the_end.store(true, Ordering::Relaxed);
+            drop(told);
         });
         begun.notified().await;
         drop(working);

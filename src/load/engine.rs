@@ -125,10 +125,9 @@ pub async fn run<S: Source, K: Sink<S::Tag>>(
     // All of them begin before the first is waited for.
     let crews: Vec<_> = shares(manner.concurrency)
         .map(|workers| {
-            beside(move || {
-                let manner = Manner { concurrency: workers, ..manner };
-                crew(session.for_another_runtime(), Arc::clone(source), Arc::clone(sink), manner, stop.clone())
-            })
+            let manner = Manner { concurrency: workers, ..manner };
+            let session = session.for_another_runtime();
+            beside(crew(session, Arc::clone(source), Arc::clone(sink), manner, stop.clone()))
         })
         .collect();
     for crew in crews {

@@ -1,9 +1,10 @@
 //! Lines of text from a reader that may block, and may never end.
 
 use std::io::{self, ErrorKind, Read};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::thread;
 
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::{Mutex, Notify, mpsc};
 
 use super::BadLine;
 
@@ -11,6 +12,8 @@ use super::BadLine;
 const LONGEST: usize = 8 * 1024 * 1024;
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 const READ_AT_ONCE: usize = 64 * 1024;
+/// A line that is longer keeps others from being read until there is room for it.
+const LONG: usize = 64 * 1024;
 /// How many pieces are read before anybody asks for their lines.
 const AHEAD: usize = 2;
 
@@ -23,18 +26,41 @@ pub struct Line {
     pub place: u64,
     /// Its text, without its end (LF or CR LF).
     pub text: Result<String, BadLine>,
+    /// With a long line: until this is dropped nobody gets another one. Drop it when there is room for what comes of it.
+    pub turn: Option<Turn>,
 }
+
+/// Keeps everybody else from the next line.
+#[derive(Debug)]
+pub struct Turn(Arc<Feed>);
 
 /// Lines that are read on a thread of its own, a little ahead of those who ask for them.
 #[derive(Debug)]
 pub struct Lines {
-    feed: Mutex<Feed>,
+    feed: Arc<Feed>,
+    /// Held by who waits for more; all others wait for that one. An async mutex: it is held across the wait.
+    pieces: Mutex<mpsc::Receiver<io::Result<Vec<Line>>>>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Feed {
-    pieces: mpsc::Receiver<io::Result<Vec<Line>>>,
-    ready: std::vec::IntoIter<Line>,
+    /// A standard mutex, held to take one line. A fair one would make a queue of those who take, and then every line would
+    /// wait until a task has been woken on another core.
+    ready: std::sync::Mutex<Ready>,
+    turned: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Ready {
+    lines: std::vec::IntoIter<Line>,
+    /// Whether it is somebody's turn.
+    held: bool,
+}
+
+enum Taken {
+    Line(Line),
+    Held,
+    Nothing,
 }
 
 impl Lines {
@@ -49,21 +75,60 @@ impl Lines {
                 let _ = send.blocking_send(Err(error));
             }
         });
-        Self { feed: Mutex::new(Feed { pieces, ready: Vec::new().into_iter() }) }
+        Self { feed: Arc::default(), pieces: Mutex::new(pieces) }
     }
 
     /// Returns the next line that is not blank, `None` at the end, or why reading ended before it.
     pub async fn next(&self) -> io::Result<Option<Line>> {
-        let mut feed = self.feed.lock().await;
         loop {
-            if let Some(line) = feed.ready.next() {
-                return Ok(Some(line));
-            }
-            match feed.pieces.recv().await.transpose()? {
-                Some(lines) => feed.ready = lines.into_iter(),
-                None => return Ok(None),
+            // Before the look, so that no end of a turn is missed in between.
+            let turned = self.feed.turned.notified();
+            match self.feed.take() {
+                Taken::Line(line) => return Ok(Some(line)),
+                Taken::Held => turned.await,
+                Taken::Nothing => {
+                    let mut pieces = self.pieces.lock().await;
+                    if self.feed.has_any() {
+                        continue;
+                    }
+                    match pieces.recv().await.transpose()? {
+                        Some(lines) => self.feed.ready().lines = lines.into_iter(),
+                        None => return Ok(None),
+                    }
+                }
             }
         }
+    }
+}
+
+impl Feed {
+    fn take(self: &Arc<Self>) -> Taken {
+        let mut ready = self.ready();
+        if ready.held {
+            return Taken::Held;
+        }
+        let Some(mut line) = ready.lines.next() else { return Taken::Nothing };
+        if line.text.as_ref().is_ok_and(|text| text.len() > LONG) {
+            ready.held = true;
+            line.turn = Some(Turn(Arc::clone(self)));
+        }
+        Taken::Line(line)
+    }
+
+    fn has_any(&self) -> bool {
+        self.ready().lines.len() > 0
+    }
+
+    fn ready(&self) -> MutexGuard<'_, Ready> {
+        // Nothing can be torn: a line is there or taken.
+        self.ready.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.0.ready().held = false;
+        self.0.turned.notify_waiters();
     }
 }
 
@@ -131,12 +196,14 @@ impl Splitter {
         }
         let place = self.place;
         self.place += 1;
-        Some(Line { number: self.number, place, text })
+        Some(Line { number: self.number, place, text, turn: None })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use futures_util::future::poll_immediate;
+
     use super::*;
 
     /// Gives out what it holds in pieces of so many bytes.
@@ -155,7 +222,7 @@ mod tests {
     async fn all(reader: impl Read + Send + 'static) -> Vec<(u64, u64, Result<String, String>)> {
         let lines = Lines::read(reader);
         let mut all = Vec::new();
-        while let Some(Line { number, place, text }) = lines.next().await.unwrap() {
+        while let Some(Line { number, place, text, .. }) = lines.next().await.unwrap() {
             all.push((number, place, text.map_err(|bad| bad.to_string())));
         }
         all
@@ -206,6 +273,18 @@ mod tests {
         }
         drop(send);
         assert!(lines.next().await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_long_line_keeps_the_others_back_until_there_is_room_for_it() {
+        let long = io::repeat(b'x').take(LONG as u64 + 1);
+        let lines = Lines::read(long.chain(&b"\n/next\n"[..]));
+        let first = lines.next().await.unwrap().unwrap();
+        let second = lines.next();
+        tokio::pin!(second);
+        assert!(poll_immediate(&mut second).await.is_none());
+        drop(first);
+        assert_eq!(second.await.unwrap().unwrap().text, Ok("/next".to_owned()));
     }
 
     #[tokio::test]

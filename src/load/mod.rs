@@ -33,7 +33,7 @@ pub use self::buckets::Bucket;
 pub use self::drive::drive;
 pub use self::engine::{Completed, Ended, Job, Kept, Manner, Sink, Source, run};
 pub use self::line::{BadLine, LineRequest};
-pub use self::lines::{Line, Lines};
+pub use self::lines::{Line, Lines, Turn};
 pub use self::outbox::{Departures, Order, Outbox, Place, outbox};
 pub use self::pace::Pace;
 pub use self::repeat::Repeat;

@@ -29,12 +29,14 @@ impl OutputError {
 /// by way of tokio's standard output, which copies every byte and takes two turns of a thread where one will do.
 pub(crate) async fn print(bytes: impl Into<Bytes>) -> Result<(), OutputError> {
     let bytes = bytes.into();
-    let written = aside(move || {
-        let mut stdout = io::stdout().lock();
-        stdout.write_all(&bytes)?;
-        stdout.flush()
-    });
-    written.await.map_err(OutputError)
+    let written = tokio::task::spawn_blocking(move || print_here(&bytes)).await;
+    written.unwrap_or_else(|stopped| Err(OutputError(io::Error::other(stopped))))
+}
+
+/// The same on the calling thread, which may be kept for as long as the reader pauses.
+pub(crate) fn print_here(bytes: &[u8]) -> Result<(), OutputError> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(bytes).and_then(|()| stdout.flush()).map_err(OutputError)
 }
 
 /// A file that appears whole or not at all. What is no regular file (a device, a pipe), or is one that somebody has open
