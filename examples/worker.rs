@@ -29,11 +29,19 @@ use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use reqwest::Method;
 use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::runtime::Runtime;
 
 const AT_A_TIME: usize = 8;
 
-#[tokio::main]
-async fn main() -> Result<ExitCode, Box<dyn Error>> {
+fn main() -> Result<ExitCode, Box<dyn Error>> {
+    let runtime = Runtime::new()?;
+    let ended = runtime.block_on(run());
+    // A read that waits for standard input must not keep the program from ending.
+    runtime.shutdown_background();
+    ended
+}
+
+async fn run() -> Result<ExitCode, Box<dyn Error>> {
     let directory = std::env::args_os().nth(1).ok_or("usage: worker CONFIGURATION-DIRECTORY <PATHS")?;
     let session = open(directory.into()).await?;
     // Long work: from now on tokens are renewed before they end, and nobody waits for that.

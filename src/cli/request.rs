@@ -51,7 +51,8 @@ pub(crate) struct SendArgs {
     pub(crate) output: Option<PathBuf>,
     /// Try again up to N times, after a pause that grows or that Retry-After asks for, when no connection comes about. Where
     /// a repetition does no harm (GET, HEAD, PUT, DELETE, or with an Idempotency-Key) also when it breaks, and on 408, 429,
-    /// 500, 502, 503 and 504
+    /// 500, 502, 503 and 504. An answer that breaks off is asked for again (GET, HEAD, or with that key) if it goes to a
+    /// file
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     pub(crate) retry: u32,
 }

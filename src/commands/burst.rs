@@ -7,7 +7,9 @@ use std::time::Instant;
 use authcli::gate::Work;
 use authcli::load::{self, Ended, Manner, Order, Outbox, Pace, Repeat, Sink, Stop, Tally, milliseconds};
 use serde_json::json;
+use tokio::time::timeout;
 
+use super::SETTLE_BOUND;
 use super::context::Context;
 use super::gravest::Gravest;
 use super::limits::at_a_time;
@@ -60,13 +62,17 @@ pub(crate) async fn run(context: &mut Context, args: BurstArgs, stopping: Stoppi
         (tally.requests(), tally.failed(), session.gate().counts().refreshes)
     });
     let end = tokio::select! {
-        end = stopped_by(stopping, &stop, driving) => end?,
+        end = stopped_by(stopping.clone(), &stop, driving) => end?,
         never = showing => match never {},
     };
     drop(progress);
     if !stop.is_at_once() {
-        // A refresh that is under way is one of this burst's too. What cannot be saved is told at the end of the program.
-        drop(session.gate().close().await);
+        // A refresh that is under way is one of this burst's too, if it comes to its end in time. What cannot be saved is
+        // told at the end of the program.
+        tokio::select! {
+            _ = timeout(SETTLE_BOUND, session.gate().close()) => {}
+            () = stopping.asked() => {}
+        }
     }
 
     let tally = sink.results().tally.clone();

@@ -1,13 +1,16 @@
 //! What the system allows this process.
 
+use authcli::load::files_beside_connections;
+
 use crate::ui::Printer;
 
-/// Files that the program needs beside its connections.
+/// Files that the program needs beside its connections and what takes care of them.
 const FILES_KEPT_BACK: u64 = 32;
 
 /// Returns how many requests at a time the open-file limit allows, `wanted` at most. Who `asked` for more is told.
 pub(crate) fn at_a_time(wanted: u64, asked: bool, printer: &Printer) -> u64 {
-    let allowed = wanted.min(open_file_limit().saturating_sub(FILES_KEPT_BACK).max(1));
+    let kept_back = FILES_KEPT_BACK + files_beside_connections(wanted);
+    let allowed = wanted.min(open_file_limit().saturating_sub(kept_back).max(1));
     if asked && allowed < wanted {
         printer.warn(&format!("the open-file limit allows {allowed} requests at a time"));
     }

@@ -35,7 +35,7 @@ use crate::ui::Printer;
 use crate::ui::report;
 
 /// How long a program that was asked to stop waits for a refresh to be saved.
-const SETTLE_BOUND: Duration = Duration::from_secs(10);
+pub(super) const SETTLE_BOUND: Duration = Duration::from_secs(10);
 
 /// How long what was asked to stop may go on, and when a person is told that it does.
 const FINISH_BOUND: Duration = Duration::from_secs(10);

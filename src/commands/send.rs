@@ -104,7 +104,10 @@ impl Sending<'_> {
         let hint = hint
             .or(answer.not_followed.map(why_not_followed))
             .or((leads_on && can_follow && !self.follow).then_some("`--follow` follows redirects"));
-        let shown = to_stdout(self.context, answer, shape, raw).await;
+        let shown = to_stdout(self.context, answer, shape, raw).await.map_err(|error| match error.downcast() {
+            Ok(error) => self.tries.last_word(error).into(),
+            Err(error) => error,
+        });
         // What stands on stdout comes first, then the word about it.
         if exit != Exit::Done && !shown.as_ref().is_err_and(report::is_closed_pipe) {
             self.context.printer.refused_answer(&failure, words.as_deref(), hint);
@@ -120,7 +123,7 @@ impl Sending<'_> {
                 Err(Broken::File(error)) => return Err(error).with_context(|| unwritten(output.path)),
                 Err(Broken::Answer(error)) => error,
             };
-            let retry = self.tries.again(Seen::Failure(&error), SystemClock.now()).filter(|_| output.file.is_hidden());
+            let retry = self.tries.again(Seen::Body(&error), SystemClock.now()).filter(|_| output.file.is_hidden());
             let Some(retry) = retry else { return Err(self.tries.last_word(error).into()) };
             self.wait(&retry).await;
             answer = self.answer().await?;

@@ -1,5 +1,6 @@
 //! Work on all cores, on each by itself.
 
+use std::io;
 use std::num::NonZero;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,50 +13,70 @@ use tokio::sync::oneshot;
 /// More cores than this are for the server, if it is on this machine; if it is not, the network is what is waited for.
 const MOST: u64 = 8;
 
+/// The files of a runtime: it waits for its sockets by two, and for signals and other threads by one each.
+const FILES_OF_A_RUNTIME: u64 = 4;
+
+/// Returns how many files are open beside the connections when so many requests are sent at a time.
+pub fn files_beside_connections(concurrency: u64) -> u64 {
+    // And the one that writes.
+    (crews(concurrency) + 1) * FILES_OF_A_RUNTIME
+}
+
 /// Returns how many of `workers`, one at least, each core gets.
 pub(super) fn shares(workers: u64) -> impl Iterator<Item = u64> {
-    let workers = workers.max(1);
-    let cores = thread::available_parallelism().map_or(1, NonZero::get) as u64;
-    let crews = cores.min(MOST).min(workers);
+    let (workers, crews) = (workers.max(1), crews(workers));
     (0..crews).map(move |crew| workers / crews + u64::from(crew < workers % crews))
 }
 
+fn crews(workers: u64) -> u64 {
+    let cores = thread::available_parallelism().map_or(1, NonZero::get) as u64;
+    workers.clamp(1, cores.min(MOST))
+}
+
 /// Starts `work` on a thread and in a runtime of its own, and returns what it comes to, or its panic. When the returned
-/// future is dropped the work is, too, unless it keeps its thread.
+/// future is dropped the work is, too, a moment later, unless it keeps its thread.
 ///
 /// A runtime of many threads does the same with a detour: one thread reads an answer for which another one's task waits.
 pub(super) fn beside<T: Send + 'static>(
     work: impl Future<Output = T> + Send + 'static,
 ) -> impl Future<Output = thread::Result<T>> {
+    beside_by(|body| thread::Builder::new().name("requests".into()).spawn(body).map(drop), work)
+}
+
+/// The same on a thread that `start` starts.
+fn beside_by<T: Send + 'static>(
+    start: impl FnOnce(Box<dyn FnOnce() + Send>) -> io::Result<()>,
+    work: impl Future<Output = T> + Send + 'static,
+) -> impl Future<Output = thread::Result<T>> {
     let (mut done, ended) = oneshot::channel();
     // Whoever takes it does it.
-    let work = Arc::new(Mutex::new(Some(AssertUnwindSafe(work).catch_unwind())));
-    let take = |work: &Mutex<Option<_>>| work.lock().unwrap_or_else(PoisonError::into_inner).take();
-    let offered = Arc::clone(&work);
-    let started = Builder::new_current_thread().enable_all().build().and_then(|runtime| {
-        thread::Builder::new().name("requests".into()).spawn(move || {
-            let Some(work) = take(&offered) else { return };
-            runtime.block_on(async {
-                tokio::select! {
-                    biased;
-                    () = done.closed() => {}
-                    result = work => drop(done.send(result)),
-                }
-            });
-            // Whoever waits for the work need not wait for its connections to be closed.
-            runtime.shutdown_background();
-        })
-    });
-    // Where there is no thread to be had, it is done by whoever waits for it.
-    let here = if started.is_err() { take(&work) } else { None };
+    let offer = Arc::new(Mutex::new(Some(AssertUnwindSafe(work).catch_unwind())));
+    let taken = |offer: &Mutex<Option<_>>| offer.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let offered = Arc::clone(&offer);
+    let started = start(Box::new(move || {
+        // Made here: a runtime must not be dropped where another one runs, as it would be where no thread can be had.
+        let Ok(runtime) = Builder::new_current_thread().enable_all().build() else { return };
+        let Some(work) = taken(&offered) else { return };
+        runtime.block_on(async {
+            tokio::select! {
+                biased;
+                () = done.closed() => {}
+                result = work => drop(done.send(result)),
+            }
+        });
+        // Whoever waits for the work need not wait for its connections to be closed.
+        runtime.shutdown_background();
+    }));
     async move {
-        match here {
+        if started.is_ok()
+            && let Ok(result) = ended.await
+        {
+            return result;
+        }
+        // Where there is no thread or no runtime to be had, it is done by whoever waits for it.
+        match taken(&offer) {
             Some(work) => work.await,
-            // Its sender is gone without a word only when nobody waits.
-            None => match ended.await {
-                Ok(result) => result,
-                Err(_) => std::future::pending().await,
-            },
+            None => std::future::pending().await,
         }
     }
 }
@@ -82,6 +103,12 @@ mod tests {
         let ended = beside(async { panic!("on purpose") }).await;
         assert_eq!(ended.unwrap_err().downcast_ref::<&str>(), Some(&"on purpose"));
         assert!(beside(async { 7 }).await.is_ok_and(|seven| seven == 7));
+    }
+
+    #[tokio::test]
+    async fn where_no_thread_is_to_be_had_the_work_is_done_all_the_same() {
+        let nowhere = |_| Err(io::ErrorKind::WouldBlock.into());
+        assert!(beside_by(nowhere, async { 7 }).await.is_ok_and(|seven| seven == 7));
     }
 
     #[tokio::test]

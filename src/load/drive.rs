@@ -11,7 +11,7 @@ use crate::session::Session;
 
 /// [Runs](run) until `source` has no more or `stop` ends it, and lets the lines that `sink` puts into the outbox depart
 /// through `write` meanwhile. Returns when the last request had ended, once all lines have been written: those too that
-/// were put in before a stop. An error of `write` ends all of it.
+/// were put in before a stop. An error of `write` ends all of it; it is called on a thread of its own, which it may block.
 pub async fn drive<S: Source, K: Sink<S::Tag>, E: Send + 'static>(
     session: &Session,
     source: &Arc<S>,

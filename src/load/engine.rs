@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use futures_util::future::try_join_all;
 use reqwest::StatusCode;
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use tokio::task::JoinSet;
@@ -112,8 +113,9 @@ pub struct Manner {
 }
 
 /// Sends what `source` gives and hands each result to `sink`, until there is no more or `stop` ends it. The session's
-/// tokens are renewed in the background for as long as it is there. Dropping the future stops sending; a refresh that is
-/// under way goes on. Must be called within a tokio runtime.
+/// tokens are renewed in the background for as long as it is there. Dropping the future stops sending, a moment later on
+/// other cores; a refresh that is under way goes on. Must be called within a tokio runtime; source and sink are called in
+/// others, on threads of their own.
 pub async fn run<S: Source, K: Sink<S::Tag>>(
     session: &Session,
     source: &Arc<S>,
@@ -122,7 +124,7 @@ pub async fn run<S: Source, K: Sink<S::Tag>>(
     stop: &Stop,
 ) {
     session.gate().keep_ahead();
-    // All of them begin before the first is waited for.
+    // All of them begin at once; collected, because a lazy one would begin when it is waited for.
     let crews: Vec<_> = shares(manner.concurrency)
         .map(|workers| {
             let manner = Manner { concurrency: workers, ..manner };
@@ -130,11 +132,9 @@ pub async fn run<S: Source, K: Sink<S::Tag>>(
             beside(crew(session, Arc::clone(source), Arc::clone(sink), manner, stop.clone()))
         })
         .collect();
-    for crew in crews {
-        if let Err(panic) = crew.await {
-            // It must not look like fewer requests.
-            resume_unwind(panic);
-        }
+    // A panic in one of them must not look like fewer requests; it ends the others.
+    if let Err(panic) = try_join_all(crews).await {
+        resume_unwind(panic);
     }
 }
 
@@ -201,14 +201,20 @@ async fn exchange<T: Send, K: Sink<T>>(
             tries.pause(&retry).await;
             continue;
         }
+        let answered = sent.is_ok();
         let read = match sent {
             Ok(answer) => read(answer, held, sink, tag).await,
             Err(error) => Err(error),
         };
         let Err(error) = read else { return read };
-        let Some(retry) = tries.again(Seen::Failure(&error), SystemClock.now()) else {
+        let seen = if answered { Seen::Body(&error) } else { Seen::Failure(&error) };
+        let Some(retry) = tries.again(seen, SystemClock.now()) else {
             return Err(tries.last_word(error));
         };
+        if answered {
+            // Nobody waits for a pause: what was taken for the answer's body is given back.
+            sink.make_room(tag, held).await;
+        }
         tries.pause(&retry).await;
     }
 }

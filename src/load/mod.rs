@@ -30,6 +30,7 @@ mod timeline;
 
 pub use self::answer_line::AnswerLine;
 pub use self::buckets::Bucket;
+pub use self::cores::files_beside_connections;
 pub use self::drive::drive;
 pub use self::engine::{Completed, Ended, Job, Kept, Manner, Sink, Source, run};
 pub use self::line::{BadLine, LineRequest};

@@ -3,6 +3,8 @@
 //! - A request that never reached the server is tried again whatever its method.
 //! - One that may have reached it is tried again only where a repetition does no harm: its method is idempotent (RFC 9110
 //!   section 9.2.2), or it has an `Idempotency-Key`. So no POST happens twice.
+//! - Where an answer came and broke off in its body, only a safe method (section 9.2.1) or one with such a key is: a DELETE that
+//!   was done would be told as a 404.
 //! - A body that is a stream is sent once, so such a request is never tried again.
 //! - Its timeout holds for all tries and pauses together.
 
@@ -53,8 +55,11 @@ pub enum Trouble {
 pub enum Seen<'a> {
     /// The head of an answer.
     Head(&'a Response),
-    /// No answer, or none to its end.
+    /// No answer.
     Failure(&'a SendError),
+    /// An answer whose body did not come to its end. What was asked for has been done, so only what does nothing is asked
+    /// for again.
+    Body(&'a SendError),
 }
 
 /// The tries of one request, by a caller who sends it: [`request`](Self::request), then whatever came of it to
@@ -122,7 +127,8 @@ fn pauses() -> ExponentialBackoff {
 
 /// Returns what went wrong that a repetition of `request` may mend without harm, and the pause that the server asked for.
 fn trouble(request: &Request, seen: Seen<'_>, now: Timestamp) -> Option<(Trouble, Option<Duration>)> {
-    let harmless = request.method.is_idempotent() || request.headers.contains_key(IDEMPOTENCY_KEY);
+    let has_key = request.headers.contains_key(IDEMPOTENCY_KEY);
+    let harmless = request.method.is_idempotent() || has_key;
     match seen {
         Seen::Head(response) => {
             let transient = harmless && is_transient(response);
@@ -133,12 +139,14 @@ fn trouble(request: &Request, seen: Seen<'_>, now: Timestamp) -> Option<(Trouble
         Seen::Failure(SendError::Network { .. } | SendError::Silent { .. }) => {
             harmless.then_some((Trouble::NoAnswer, None))
         }
-        Seen::Failure(SendError::BrokeOff { .. }) => harmless.then_some((Trouble::BrokeOff, None)),
         Seen::Failure(SendError::Token(error)) => match &**error {
             TokenError::Unavailable { retry_after, .. } => Some((Trouble::NotSent, *retry_after)),
             _ => None,
         },
-        Seen::Failure(_) => None,
+        Seen::Body(SendError::BrokeOff { .. } | SendError::Silent { .. }) => {
+            (request.method.is_safe() || has_key).then_some((Trouble::BrokeOff, None))
+        }
+        Seen::Failure(_) | Seen::Body(_) => None,
     }
 }
 

@@ -11,6 +11,7 @@ use tokio::io::{AsyncSeekExt as _, AsyncWriteExt as _};
 
 /// As many as Linux follows.
 const MOST_LINKS: u32 = 40;
+const STANDARD: [&str; 3] = ["/dev/stdin", "/dev/stdout", "/dev/stderr"];
 
 /// Standard output did not take what was written.
 #[derive(Debug, thiserror::Error)]
@@ -53,17 +54,28 @@ impl FileOutput {
     /// Makes sure that `path` can be written. What is there stays as it is until [`begin`](Self::begin).
     pub(crate) async fn create(path: &Path) -> io::Result<Self> {
         let path = path.to_owned();
+        if path.as_os_str().as_encoded_bytes().last().is_none_or(|end| *end == b'/') {
+            return Err(io::ErrorKind::IsADirectory.into());
+        }
         aside(move || {
             let there = std::fs::metadata(&path);
             let (target, is_open) = resolved(path)?;
             // Whoever may not write a file may not replace it either, though the directory would let them.
-            let opened = OpenOptions::new().write(true).open(&target);
-            if opened.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied) {
-                opened?;
-            } else if is_open || there.is_ok_and(|metadata| !metadata.is_file()) {
+            let opened = match OpenOptions::new().write(true).open(&target) {
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Err(error),
+                opened => opened,
+            };
+            if is_open || there.is_ok_and(|metadata| !metadata.is_file()) {
                 return Ok(Self { target, file: File::from_std(opened?), temporary: None, length: 0 });
             }
-            let (file, temporary) = temporary_for(&target)?.into_parts();
+            let (file, temporary) = match (temporary_for(&target), opened) {
+                (Ok(temporary), _) => temporary.into_parts(),
+                // A directory that takes no file, with one in it that may be written.
+                (Err(_), Ok(file)) => {
+                    return Ok(Self { target, file: File::from_std(file), temporary: None, length: 0 });
+                }
+                (Err(error), Err(_)) => return Err(error),
+            };
             Ok(Self { target, file: File::from_std(file), temporary: Some(temporary), length: 0 })
         })
         .await
@@ -95,7 +107,12 @@ impl FileOutput {
         let Self { target, mut file, temporary, length } = self;
         file.flush().await?;
         if let Some(temporary) = temporary {
-            aside(move || Ok(temporary.persist(&target)?)).await?;
+            aside(move || match temporary.persist(&target) {
+                // A file that is mounted, or another's in a directory such as /tmp, cannot be replaced; it can be written.
+                Err(kept) if target.is_file() => std::fs::copy(&kept.path, &target).map(drop).map_err(|_| kept.error),
+                persisted => Ok(persisted?),
+            })
+            .await?;
         }
         Ok(length)
     }
@@ -105,7 +122,9 @@ impl FileOutput {
 /// behind it is replaced, as the shell's `>` does.
 fn resolved(mut path: PathBuf) -> io::Result<(PathBuf, bool)> {
     for _ in 0..MOST_LINKS {
-        let is_open = path.starts_with("/dev") || path.starts_with("/proc");
+        let is_open = path.starts_with("/dev/fd")
+            || path.starts_with("/proc")
+            || STANDARD.iter().any(|name| path == Path::new(name));
         let Ok(link) = std::fs::read_link(&path) else { return Ok((path, is_open)) };
         if is_open {
             // `/dev/stdout` and its like. What the link says need not be a name.

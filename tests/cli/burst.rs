@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Call, Cli, Endpoint, Server, logged_in};
+use crate::support::{Answer, Call, Cli, Endpoint, Running, Server, logged_in};
 
 /// Fires `count` requests on a token that is at its end; the tokens that replace it outlive the test.
 fn on_an_expired_token(count: u64) {
@@ -37,6 +37,19 @@ fn a_hundred_requests_on_an_expired_token_cost_one_refresh() {
 #[test]
 fn a_thousand_requests_on_an_expired_token_cost_one_refresh() {
     on_an_expired_token(1000);
+}
+
+#[cfg(unix)]
+#[test]
+fn no_more_are_sent_at_a_time_than_files_may_be_open() {
+    let server = Server::start();
+    let cli = Cli::new(&server.url);
+    cli.login();
+    let mut shell = cli.command_of("sh");
+    shell.args(["-c", "ulimit -n 72; exec \"$0\" burst -n 300 --json", env!("CARGO_BIN_EXE_authcli")]);
+    let summary = Running::start(shell).finish().expect(0).json();
+    assert_eq!(summary["succeeded"], 300, "{summary}");
+    assert!((1..=40).contains(&summary["concurrency"].as_u64().unwrap()), "{summary}");
 }
 
 #[test]

@@ -190,7 +190,7 @@ fn output_that_cannot_be_written_is_told() {
     let (endpoint, cli) = logged_in();
     let before = endpoint.connections();
     let mut told = String::new();
-    for path in [cli.path("no/such/directory"), cli.home()] {
+    for path in [cli.path("no/such/directory"), cli.home(), cli.path("new/")] {
         let refused = cli.run(&["delete", "/x", "-o", path.to_str().unwrap()]).expect(1).without_stdout();
         told.push_str(&cli.settled(&refused.stderr));
     }
@@ -199,6 +199,8 @@ fn output_that_cannot_be_written_is_told() {
       caused by: No such file or directory (os error 2)
     error: could not write [home]/home
       caused by: Is a directory (os error 21)
+    error: could not write [home]/new/
+      caused by: is a directory
     ");
     assert_eq!(endpoint.connections(), before, "nothing was sent");
 }
@@ -222,6 +224,42 @@ fn output_that_may_not_be_written_is_not_replaced() {
     assert_eq!(endpoint.connections(), before, "nothing was sent");
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "before");
     assert_eq!(names_in(&cli), ["config", "home", "report"]);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn output_that_cannot_be_replaced_is_written() {
+    let (endpoint, cli) = logged_in();
+    let path = cli.path("report");
+    std::fs::write(&path, "a longer text that stood here before").unwrap();
+    // A file that is mounted, as containers get theirs.
+    let mut get = cli.command_of("unshare");
+    get.args([
+        "--map-root-user",
+        "--mount",
+        "sh",
+        "-ec",
+        "mount --bind \"$2\" \"$2\"; exec \"$1\" get /x -o \"$2\"",
+        "sh",
+    ]);
+    get.arg(env!("CARGO_BIN_EXE_authcli")).arg(&path);
+    let get = Running::start(get);
+    endpoint.expect("GET", "/x").reply(Answer::new(200, "new"));
+    get.finish().expect(0);
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "new");
+    assert_eq!(names_in(&cli), ["config", "home", "report"]);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn output_to_memory_is_a_file_like_others() {
+    let (endpoint, cli) = logged_in();
+    let directory = tempfile::tempdir_in("/dev/shm").unwrap();
+    let path = directory.path().join("new");
+    let get = cli.start(&["get", "/x", "-o", path.to_str().unwrap()]);
+    endpoint.expect("GET", "/x").reply(Answer::new(200, "new"));
+    get.finish().expect(0);
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "new");
 }
 
 #[cfg(target_os = "linux")]

@@ -167,8 +167,10 @@ fn a_download_that_breaks_off_begins_anew() {
 fn what_has_been_seen_or_done_is_not_begun_anew() {
     let (endpoint, cli) = logged_in();
     let path = cli.path("report");
-    // Half of it is in the pipe; and a POST happens once.
-    for arguments in [["get", "/x"].as_slice(), &["post", "/x", "-d", "a", "-o", path.to_str().unwrap()]] {
+    // Half of it is in the pipe; and what has been done is done.
+    let to_file = ["-o", path.to_str().unwrap()];
+    let delete = [["delete", "/x"], to_file].concat();
+    for arguments in [["get", "/x"].as_slice(), &[["post", "/x"], to_file].concat(), &delete] {
         let command = cli.start(&[arguments, &["--retry", "2"]].concat());
         endpoint.expect(&arguments[0].to_uppercase(), "/x").reply(Answer::new(200, "half").missing(4));
         let command = command.finish().expect(6);

@@ -1,6 +1,8 @@
 //! The threads that hash. A hash is the only work here that takes milliseconds, and nobody notices a few more; at the
 //! priority of everything else, the system lets it go on while a request that has just come waits for a core.
 
+#[cfg(target_os = "linux")]
+use rustix::process::{getpriority_process, setpriority_process};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinError;
 
@@ -46,7 +48,10 @@ impl Drop for Hands {
 #[cfg(target_os = "linux")]
 fn give_way() {
     // On Linux this is the calling thread alone. A system that refuses it hashes all the same.
-    let _ = rustix::process::setpriority_process(None, NICE);
+    // Who has less priority already, has not to be given more.
+    if getpriority_process(None).is_ok_and(|priority| priority < NICE) {
+        let _ = setpriority_process(None, NICE);
+    }
 }
 
 /// Elsewhere it would be the whole process.
@@ -55,8 +60,6 @@ fn give_way() {}
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
-    use rustix::process::getpriority_process;
-
     use super::*;
 
     #[tokio::test]
