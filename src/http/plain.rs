@@ -1,7 +1,7 @@
 //! HTTP in the clear to this machine itself, where there are no rules to keep: no certificates, no proxies, no redirects.
 //!
-//! The general client looks for all of those with every request, and reads its address three times: two thirds of its own
-//! work. That is what a burst at a server on loopback would measure.
+//! The general client looks for all of those with every request, and reads its address three times. At a server on loopback
+//! that is more than a third of all that a request costs, and would be what a burst measures.
 
 use std::time::Duration;
 

@@ -48,7 +48,7 @@ impl Drop for Hands {
 #[cfg(target_os = "linux")]
 fn give_way() {
     // On Linux this is the calling thread alone. A system that refuses it hashes all the same.
-    // Who has less priority already, has not to be given more.
+    // Whoever has less already must not be given more.
     if getpriority_process(None).is_ok_and(|priority| priority < NICE) {
         let _ = setpriority_process(None, NICE);
     }
