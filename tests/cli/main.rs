@@ -20,6 +20,7 @@ mod json_api;
 mod login;
 mod oauth;
 mod origin;
+mod over_tls;
 mod paced;
 mod peers;
 mod processes;

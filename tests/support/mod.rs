@@ -47,6 +47,24 @@ pub(crate) fn logged_in() -> (Endpoint, Cli) {
     (endpoint, cli)
 }
 
+/// The same over TLS, which the general HTTP client takes care of: to this machine in the clear goes a leaner one.
+pub(crate) fn logged_in_over_tls() -> (Endpoint, Tls, Cli) {
+    let endpoint = Endpoint::start();
+    let tls = Tls::before(&endpoint.url, "api.test");
+    let cli = tls.user();
+    cli.login_at(&endpoint, "access-1", "refresh-1", 900.0);
+    (endpoint, tls, cli)
+}
+
+impl Tls {
+    /// Gives a user whose system trusts its authority, and no other.
+    pub(crate) fn user(&self) -> Cli {
+        let cli = Cli::new(&self.url).with("SSL_CERT_DIR", "/nonexistent");
+        let file = self.write_authority(&cli.path("system.pem"));
+        cli.with("SSL_CERT_FILE", file.to_str().unwrap())
+    }
+}
+
 #[cfg(target_os = "linux")]
 impl SecretService {
     /// Gives a user this keyring.

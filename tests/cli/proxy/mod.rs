@@ -18,7 +18,7 @@ use std::thread;
 
 use serde_json::{Value, json};
 
-use crate::support::{BOUND, Cli, Output, Running};
+use crate::support::{BOUND, Cli, Output, Running, Tls};
 
 /// A proxy that runs.
 struct Proxied {
@@ -182,13 +182,25 @@ impl Reply {
 /// Its user has logged in, with the tokens `access-1` and `refresh-1`.
 struct Bare {
     listener: TcpListener,
+    /// Before it, if it is called over TLS.
+    _tls: Option<Tls>,
 }
 
 impl Bare {
     fn start() -> (Self, Cli) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let bare = Self { listener };
-        let cli = Cli::new(&format!("http://{}", bare.listener.local_addr().unwrap()));
+        let cli = Cli::new(&format!("http://{}", listener.local_addr().unwrap()));
+        Self::log_in(Self { listener, _tls: None }, cli)
+    }
+
+    fn start_over_tls() -> (Self, Cli) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let tls = Tls::before(&format!("http://{}", listener.local_addr().unwrap()), "api.test");
+        let cli = tls.user();
+        Self::log_in(Self { listener, _tls: Some(tls) }, cli)
+    }
+
+    fn log_in(bare: Self, cli: Cli) -> (Self, Cli) {
         let login = cli.start_with_input(&["login", "-u", "admin", "--password-stdin"], "password\n");
         let mut stream = bare.accept();
         let tokens = json!({"accessToken": "access-1", "refreshToken": "refresh-1", "expiresIn": 900}).to_string();

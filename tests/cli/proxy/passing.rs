@@ -1,7 +1,7 @@
 //! What becomes of requests and answers.
 
 use super::Proxied;
-use crate::support::{Answer, logged_in};
+use crate::support::{Answer, Cli, Endpoint, logged_in, logged_in_over_tls};
 
 #[test]
 fn the_server_is_asked_as_though_there_were_no_proxy() {
@@ -57,7 +57,13 @@ fn the_server_is_asked_as_though_there_were_no_proxy() {
 #[test]
 fn a_refused_request_is_sent_again_once_after_a_refresh() {
     let (endpoint, cli) = logged_in();
-    let proxy = Proxied::start(&cli, &[]);
+    sent_again(&endpoint, &cli);
+    let (endpoint, _tls, cli) = logged_in_over_tls();
+    sent_again(&endpoint, &cli);
+}
+
+fn sent_again(endpoint: &Endpoint, cli: &Cli) {
+    let proxy = Proxied::start(cli, &[]);
     let body: Vec<u8> = (0..3_000_000_u32).map(|number| number.to_le_bytes()[0]).collect();
     let answer = proxy.ask_aside("POST", "/x", &[], &body);
     let refused = endpoint.expect("POST", "/x");
@@ -128,8 +134,8 @@ fn answers_without_a_body_stay_without_one() {
 
 #[test]
 fn nobody_waits_around_an_expiry() {
-    let endpoint = crate::support::Endpoint::start();
-    let cli = crate::support::Cli::new(&endpoint.url);
+    let endpoint = Endpoint::start();
+    let cli = Cli::new(&endpoint.url);
     // In the last quarter of its life.
     cli.login_at(&endpoint, "access-1", "refresh-1", 900.0);
     cli.let_pass(jiff::SignedDuration::from_secs(860));
@@ -158,8 +164,8 @@ fn cookies_of_the_server_come_back_to_it() {
 
 #[test]
 fn what_a_client_does_not_say_of_itself_is_not_said_for_it() {
-    let endpoint = crate::support::Endpoint::start();
-    let cli = crate::support::Cli::new(&endpoint.url);
+    let endpoint = Endpoint::start();
+    let cli = Cli::new(&endpoint.url);
     cli.login_at(&endpoint, "access-1", "refresh-1", 0.001);
     let proxy = Proxied::start(&cli, &[]);
     let answer = proxy.ask_aside("GET", "/x", &[], b"");

@@ -122,7 +122,11 @@ fn an_answer_that_could_be_read_in_two_ways_reaches_the_client_in_one() {
 
 #[test]
 fn trailers_of_an_answer_pass() {
-    let (server, cli) = Bare::start();
+    trailers_pass(Bare::start());
+    trailers_pass(Bare::start_over_tls());
+}
+
+fn trailers_pass((server, cli): (Bare, Cli)) {
     let proxy = Proxied::start(&cli, &[]);
     let mut client = ask(&proxy, &proxy.head("GET", "/x", &[("TE", "trailers")]));
     let mut upstream = server.accept();
@@ -203,7 +207,15 @@ fn a_client_that_goes_away_in_a_refresh_does_not_cut_it_off() {
 
 #[test]
 fn a_websocket_handshake_is_sent_again_after_a_refresh_and_the_socket_passes() {
-    let (server, cli) = Bare::start();
+    websocket_passes(Bare::start());
+}
+
+#[test]
+fn a_websocket_passes_to_a_server_over_tls() {
+    websocket_passes(Bare::start_over_tls());
+}
+
+fn websocket_passes((server, cli): (Bare, Cli)) {
     let proxy = Proxied::start(&cli, &[]);
     let headers =
         [("Connection", "Upgrade"), ("Upgrade", "websocket"), ("Sec-WebSocket-Key", "x3JJHMbDL1EzLkh9GBhXDw==")];
