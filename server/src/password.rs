@@ -57,16 +57,16 @@ impl Room {
     /// failures that an account is allowed: logins that are right never use them up by themselves, however many one server
     /// hashes at the same moment.
     const MOST_AT_ONCE: usize = 8;
-    /// About a second's work, at 20 to 40 ms a hash.
-    const WAITING_FOR_EACH: usize = 32;
+    /// A second's work or two, at 20 to 40 ms a hash.
+    const WAITING_FOR_EACH_CORE: usize = 32;
 }
 
 impl Default for Room {
-    /// Returns the room of this machine: a hash for each core but one, and about a second of waiting.
+    /// Returns the room of this machine: a hash for each core but one, and a second or two of waiting.
     fn default() -> Self {
         let cores = thread::available_parallelism().map_or(1, NonZero::get);
         let at_once = cores.saturating_sub(1).clamp(1, Self::MOST_AT_ONCE);
-        Self { at_once, waiting: at_once * Self::WAITING_FOR_EACH }
+        Self { at_once, waiting: cores.min(Self::MOST_AT_ONCE) * Self::WAITING_FOR_EACH_CORE }
     }
 }
 
