@@ -5,7 +5,7 @@ use authcli::load::files_beside_connections;
 use crate::ui::Printer;
 
 /// Files that the program needs beside its connections and what takes care of them.
-const FILES_KEPT_BACK: u64 = 32;
+pub(super) const FILES_KEPT_BACK: u64 = 32;
 
 /// Returns how many requests at a time the open-file limit allows, `wanted` at most. Who `asked` for more is told.
 pub(crate) fn at_a_time(wanted: u64, asked: bool, printer: &Printer) -> u64 {

@@ -9,7 +9,7 @@ use authcli::gate::Work;
 use authcli::proxy::{Observer, Proxy};
 
 use super::context::Context;
-use super::limits::open_file_limit;
+use super::limits::{FILES_KEPT_BACK, open_file_limit};
 use crate::cli::ProxyArgs;
 use crate::outcome::Exit;
 use crate::signals::Stopping;
@@ -18,8 +18,6 @@ use crate::ui::{Printer, report};
 /// How many clients may be connected at a time. Each takes two files: its own connection, and one to the server.
 const CLIENTS: u64 = 1024;
 const FILES_A_CLIENT: u64 = 2;
-/// Files that the program needs beside those.
-const FILES_KEPT_BACK: u64 = 32;
 /// What goes wrong with each request is told to each client, but only this often to the person who runs the proxy.
 const TOLD_EVERY: Duration = Duration::from_mins(1);
 /// How many reasons are told in that time.

@@ -36,11 +36,11 @@ impl Deadline {
         SendError::TimedOut { origin, bound: self.whole }
     }
 
-    /// Returns `error` of a part that had what was left of it as one of the whole.
-    pub(super) fn told_of(self, error: SendError) -> SendError {
-        match error {
-            SendError::TimedOut { origin, .. } => self.missed_by(origin),
-            error => error,
+    /// Returns `error` of a part, which had what was left of the whole's `deadline`, as one of the whole.
+    pub(super) fn of_the_whole(deadline: Option<Self>, error: SendError) -> SendError {
+        match (error, deadline) {
+            (SendError::TimedOut { origin, .. }, Some(deadline)) => deadline.missed_by(origin),
+            (error, _) => error,
         }
     }
 }

@@ -37,10 +37,7 @@ impl Session {
         let mut bare = false;
         loop {
             let sent = if bare { self.send_bare(&request, options).await } else { self.send(&request).await };
-            let mut answer = sent.map_err(|error| match deadline {
-                Some(deadline) => deadline.told_of(error),
-                None => error,
-            })?;
+            let mut answer = sent.map_err(|error| Deadline::of_the_whole(deadline, error))?;
             answer.deadline = deadline;
             let next = match target(&request.url, answer.response.status(), answer.response.headers()) {
                 Ok(Some(_)) if followed == MOST_REDIRECTS => Err(NotFollowed::TooMany),

@@ -112,10 +112,7 @@ impl Tries {
 
     /// Returns `error` of the last try as one of all: that had only what was left of the time.
     pub fn last_word(&self, error: SendError) -> SendError {
-        match self.deadline {
-            Some(deadline) => deadline.told_of(error),
-            None => error,
-        }
+        Deadline::of_the_whole(self.deadline, error)
     }
 }
 

@@ -30,14 +30,18 @@ impl OutputError {
 /// by way of tokio's standard output, which copies every byte and takes two turns of a thread where one will do.
 pub(crate) async fn print(bytes: impl Into<Bytes>) -> Result<(), OutputError> {
     let bytes = bytes.into();
-    let written = tokio::task::spawn_blocking(move || print_here(&bytes)).await;
-    written.unwrap_or_else(|stopped| Err(OutputError(io::Error::other(stopped))))
+    aside(move || write_out(&bytes)).await.map_err(OutputError)
 }
 
 /// The same on the calling thread, which may be kept for as long as the reader pauses.
 pub(crate) fn print_here(bytes: &[u8]) -> Result<(), OutputError> {
+    write_out(bytes).map_err(OutputError)
+}
+
+fn write_out(bytes: &[u8]) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
-    stdout.write_all(bytes).and_then(|()| stdout.flush()).map_err(OutputError)
+    stdout.write_all(bytes)?;
+    stdout.flush()
 }
 
 /// A file that appears whole or not at all. What is no regular file (a device, a pipe), or is one that somebody has open

@@ -3,7 +3,7 @@
 
 #[cfg(target_os = "linux")]
 use rustix::process::{getpriority_process, setpriority_process};
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::JoinError;
 
 /// How much the threads that hash give way to others, where the system has that for threads: what a core does beside hashing
@@ -13,14 +13,19 @@ const NICE: i32 = 10;
 
 /// Threads of their own: once a thread's priority is lower, only root can raise it again.
 #[derive(Debug)]
-pub(super) struct Hands(Option<Runtime>);
+pub(super) struct Hands {
+    handle: Handle,
+    /// There until this is dropped.
+    runtime: Option<Runtime>,
+}
 
 impl Hands {
     /// Returns so many of them.
     pub(super) fn new(count: usize) -> std::io::Result<Self> {
         let mut builder = Builder::new_multi_thread();
         builder.worker_threads(count).thread_name("hashing").on_thread_start(give_way);
-        Ok(Self(Some(builder.build()?)))
+        let runtime = builder.build()?;
+        Ok(Self { handle: runtime.handle().clone(), runtime: Some(runtime) })
     }
 
     /// Runs `work` on one of them. It comes to its end, whoever still waits for it.
@@ -28,18 +33,14 @@ impl Hands {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, JoinError> {
-        // It is there until `self` is dropped.
-        match &self.0 {
-            Some(runtime) => runtime.spawn(async move { work() }).await,
-            None => tokio::task::spawn_blocking(work).await,
-        }
+        self.handle.spawn(async move { work() }).await
     }
 }
 
 /// Waits for nobody: the last one may be dropped by a hash itself.
 impl Drop for Hands {
     fn drop(&mut self) {
-        if let Some(runtime) = self.0.take() {
+        if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
     }
