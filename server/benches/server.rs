@@ -3,7 +3,7 @@
 //!
 //! A call that fails, or is answered as it may not be, ends the measurement; no time does. `scripts/bench.sh` builds what
 //! this needs and runs it; `WRK` names another binary than the one on the path. Arguments name the parts to run:
-//! `protected`, `refresh`, `flood` (all of these without arguments), `memory` (takes minutes).
+//! `protected`, `refresh`, `flood`, `memory` (takes minutes); without arguments all of them.
 
 #![expect(clippy::expect_used, clippy::unwrap_used, reason = "a broken expectation ends the measurement")]
 #![expect(clippy::print_stdout, reason = "the figures are what this is for")]
@@ -54,7 +54,7 @@ const GROWTH_MB: f64 = 8.0;
 fn main() {
     let arguments: Vec<String> = env::args().skip(1).filter(|argument| argument != "--bench").collect();
     let parts: Vec<&str> = match arguments.as_slice() {
-        [] => vec!["protected", "refresh", "flood"],
+        [] => vec!["protected", "refresh", "flood", "memory"],
         named => named.iter().map(String::as_str).collect(),
     };
     let clients = Clients::new();

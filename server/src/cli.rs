@@ -95,6 +95,11 @@ pub struct ServeArgs {
     #[arg(long, value_name = "ORIGIN", env = "AUTHCLI_SERVER_CORS_ORIGIN", value_delimiter = ',')]
     pub cors_origin: Vec<String>,
 
+    /// Proxy whose `X-Forwarded-For` says where a login comes from, as an address or a network such as `10.0.0.0/24`; may be
+    /// repeated
+    #[arg(long, value_name = "ADDRESS", env = "AUTHCLI_SERVER_TRUSTED_PROXY", value_delimiter = ',')]
+    pub trusted_proxy: Vec<String>,
+
     /// Serve two users that everybody knows (admin/123456, user2/password2) from a throw-away database to any web page,
     /// on this machine alone
     #[arg(long, env = "AUTHCLI_SERVER_DEMO", value_parser = FalseyValueParser::new())]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::domain::Lifetimes;
 use crate::password::{PasswordCost, Room};
 use crate::pepper::PepperSource;
-use crate::routes::AllowedOrigins;
+use crate::routes::{AllowedOrigins, TrustedProxies};
 use crate::store::DatabaseUrl;
 
 /// A server to build.
@@ -22,6 +22,8 @@ pub struct Config {
     pub lifetimes: Lifetimes,
     /// Which web pages may read the answers.
     pub origins: AllowedOrigins,
+    /// Which proxies are believed when they say where a request comes from.
+    pub proxies: TrustedProxies,
     /// What a password hash costs.
     pub password_cost: PasswordCost,
     /// How many of them run and wait at once.

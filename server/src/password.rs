@@ -16,16 +16,22 @@ mod hands;
 use std::num::NonZero;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use argon2::Params;
 use argon2::password_hash::{Error as HashError, phc};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 
 use self::benches::{Bench, Benches};
 use self::hands::Hands;
 use crate::domain::Password;
 use crate::ports::PasswordHash;
 use crate::random;
+
+/// How long somebody waits for a turn. The queue takes a second or two where hashes alone take time; who has a turn also
+/// waits for the database, and where that is slow nobody should wait for a whole queue of others who do.
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
 /// What one hash costs.
 #[derive(Clone, Copy, Debug)]
@@ -73,7 +79,7 @@ impl Default for Room {
 /// Why a password could not be hashed or compared.
 #[derive(Debug, thiserror::Error)]
 pub enum PasswordError {
-    /// As many wait as may: come back in a moment.
+    /// As many wait as may, or the turn did not come in time: come back in a moment.
     #[error("too many passwords wait to be hashed")]
     Busy,
     /// The cost is out of range, or a stored hash is none.
@@ -141,10 +147,16 @@ impl Passwords {
         Ok(Self { benches, hands, decoy, entrance, places: Arc::new(Semaphore::new(room.at_once)) })
     }
 
-    /// Waits for a turn to hash, unless too many wait already.
+    /// Answers whether there is room for one more at this moment.
+    pub fn expect_room(&self) -> Result<(), PasswordError> {
+        if self.entrance.available_permits() == 0 { Err(PasswordError::Busy) } else { Ok(()) }
+    }
+
+    /// Waits for a turn to hash, unless too many wait already, or it does not come in time.
     pub async fn turn(&self) -> Result<Turn, PasswordError> {
         let entrance = Arc::clone(&self.entrance).try_acquire_owned().map_err(|_| PasswordError::Busy)?;
-        let place = Arc::clone(&self.places).acquire_owned().await.map_err(|_| PasswordError::Interrupted)?;
+        let place = timeout(LONGEST_WAIT, Arc::clone(&self.places).acquire_owned());
+        let place = place.await.map_err(|_| PasswordError::Busy)?.map_err(|_| PasswordError::Interrupted)?;
         let (benches, hands) = (Arc::clone(&self.benches), Arc::clone(&self.hands));
         Ok(Turn { benches, hands, decoy: self.decoy.clone(), _place: place, _entrance: entrance })
     }

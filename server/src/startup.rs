@@ -3,14 +3,16 @@
 use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::num::NonZero;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use actix_web::middleware::from_fn;
 use actix_web::web::Data;
 use actix_web::{App, HttpServer};
 use tokio::net::TcpSocket;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::auth::Auth;
 use crate::config::Config;
@@ -19,8 +21,9 @@ use crate::keys::{KeyError, KeyRing};
 use crate::password::{PasswordError, Passwords};
 use crate::pepper::{Absent, PepperError, Peppers};
 use crate::ports::{Store, StoreError};
+use crate::room;
 use crate::routes;
-use crate::routes::AllowedOrigins;
+use crate::routes::{AllowedOrigins, TrustedProxies};
 use crate::store::{self, Missing, OpenError};
 use crate::sweep::{Pace, Sweeper};
 
@@ -40,6 +43,7 @@ pub struct Application {
     address: SocketAddr,
     auth: Data<Auth>,
     origins: Data<AllowedOrigins>,
+    proxies: Data<TrustedProxies>,
     store: Arc<dyn Store>,
     has_users: bool,
 }
@@ -109,8 +113,15 @@ impl Application {
         // Before the pepper: a database that is refused here must not be bound to one.
         if config.demo {
             demo::add_users(&*store, &passwords).await?;
-        } else if !address.ip().to_canonical().is_loopback() {
-            demo::refuse_known_passwords(&*store, &passwords).await?;
+        } else {
+            let known = demo::refuse_known_passwords(&*store, &passwords).await;
+            match known {
+                // Whoever serves this machine alone may play on; behind a proxy, though, that is not what it does.
+                Err(error @ DemoError::KnownPassword(_)) if address.ip().to_canonical().is_loopback() => {
+                    warn!("{error}: {}", error.hint().unwrap_or_default());
+                }
+                other => other?,
+            }
         }
         let peppers = Arc::new(Peppers::load(&config.pepper, &*store, Absent::Check).await?);
         if let Err(error) = peppers.tell_needless(&*store).await {
@@ -119,7 +130,8 @@ impl Application {
         let keys = KeyRing::load(store.clone(), Arc::clone(&peppers), config.lifetimes.access).await?;
         let has_users = !store.users().await?.is_empty();
         let auth = Auth::new(store.clone(), store.clone(), store.clone(), peppers, keys, passwords, config.lifetimes);
-        Ok(Self { listener, address, auth: Data::new(auth), origins: Data::new(config.origins), store, has_users })
+        let (origins, proxies) = (Data::new(config.origins), Data::new(config.proxies));
+        Ok(Self { listener, address, auth: Data::new(auth), origins, proxies, store, has_users })
     }
 
     /// Returns the address that it is bound to.
@@ -139,17 +151,21 @@ impl Application {
 
     /// Serves until `stop` is done, then lets requests that are under way finish and closes the database.
     pub async fn run_until_stopped(self, stop: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
-        let Self { listener, auth, origins, store, .. } = self;
+        let Self { listener, auth, origins, proxies, store, .. } = self;
         let keeper = auth.clone();
+        let threads = thread::available_parallelism().map_or(1, NonZero::get);
         let server = HttpServer::new(move || {
             App::new()
                 .app_data(auth.clone())
                 .app_data(origins.clone())
+                .app_data(proxies.clone())
                 .configure(routes::configure)
                 // The last one is the outermost: every answer passes both, errors included.
                 .wrap(from_fn(routes::cors))
                 .wrap(from_fn(routes::request_log))
         })
+        .workers(threads)
+        .max_connections(room::connections_for_each(threads))
         .client_request_timeout(HEAD_TIMEOUT)
         .keep_alive(KEEP_ALIVE)
         .shutdown_timeout(STOP_TIMEOUT_SECONDS)

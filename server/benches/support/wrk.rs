@@ -62,7 +62,17 @@ impl Load {
             lines
         });
         let secrets = private_file(&lines);
-        let mut command = Command::new(env::var_os("WRK").unwrap_or_else(|| "wrk".into()));
+        let wrk = env::var_os("WRK").unwrap_or_else(|| "wrk".into());
+        let mut command = match self.script {
+            // A flood comes from elsewhere: here it gives way, or it would slow what is measured by the cores it takes
+            // and not by what it asks for.
+            Script::Flood => {
+                let mut command = Command::new("nice");
+                command.args(["-n", "19"]).arg(wrk);
+                command
+            }
+            Script::Bearer | Script::Paced | Script::Refresh => Command::new(wrk),
+        };
         let options = ["--threads", &THREADS.to_string(), "--connections", &self.connections.to_string()];
         // A login in a flood may wait for long; a connection that times out is counted and fails the measurement.
         command.args(options).args(["--timeout", "60s", "--duration", &format!("{}s", self.seconds), "--script"]);

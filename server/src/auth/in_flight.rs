@@ -12,45 +12,48 @@ use tokio::sync::futures::OwnedNotified;
 
 use crate::domain::Subject;
 
-/// The undecided logins of each account that has any.
+/// The accounts that have undecided logins, or are watched.
 #[derive(Clone, Default)]
-pub(super) struct InFlight(Arc<Mutex<Accounts>>);
-
-#[derive(Default)]
-struct Accounts {
-    undecided: HashMap<Subject, Account>,
-    /// How many logins have ever been undecided, of all accounts.
-    entered: u64,
-}
+pub(super) struct InFlight(Arc<Mutex<HashMap<Subject, Account>>>);
 
 #[derive(Default)]
 struct Account {
     undecided: usize,
+    watchers: usize,
+    /// How many logins were undecided since somebody began to watch.
+    entered: u64,
     decided: Arc<Notify>,
 }
 
 impl InFlight {
     /// Counts a login as undecided until what is returned is dropped.
     pub(super) fn enter(&self, account: Subject) -> Undecided {
-        let mut all = self.lock();
-        all.entered += 1;
-        all.undecided.entry(account).or_default().undecided += 1;
-        drop(all);
+        self.change(account, |state| {
+            state.entered += 1;
+            state.undecided += 1;
+        });
         Undecided { all: self.clone(), account }
     }
 
-    /// Returns what ends when the next of an account's undecided logins is decided; none if there is none.
-    pub(super) fn next(&self, account: Subject) -> Option<OwnedNotified> {
-        self.lock().undecided.get(&account).map(|account| Arc::clone(&account.decided).notified_owned())
+    /// Watches an account until what is returned is dropped.
+    pub(super) fn watch(&self, account: Subject) -> Watch {
+        self.change(account, |state| state.watchers += 1);
+        Watch { all: self.clone(), account }
     }
 
-    /// Returns a number that is another once a login has become undecided.
-    pub(super) fn entered(&self) -> u64 {
-        self.lock().entered
+    /// Changes what is known of an account, and forgets it when nobody needs it any more.
+    fn change<T>(&self, account: Subject, change: impl FnOnce(&mut Account) -> T) -> T {
+        let mut all = self.lock();
+        let state = all.entry(account).or_default();
+        let result = change(state);
+        if (state.undecided, state.watchers) == (0, 0) {
+            all.remove(&account);
+        }
+        result
     }
 
     /// No panic can leave it half changed.
-    fn lock(&self) -> MutexGuard<'_, Accounts> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Subject, Account>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -63,14 +66,35 @@ pub(super) struct Undecided {
 
 impl Drop for Undecided {
     fn drop(&mut self) {
-        let mut all = self.all.lock();
-        if let Some(account) = all.undecided.get_mut(&self.account) {
-            account.decided.notify_waiters();
-            account.undecided -= 1;
-            if account.undecided == 0 {
-                all.undecided.remove(&self.account);
-            }
-        }
+        self.all.change(self.account, |state| {
+            state.decided.notify_waiters();
+            state.undecided -= 1;
+        });
+    }
+}
+
+/// Somebody who wants to know what becomes of an account's undecided logins.
+pub(super) struct Watch {
+    all: InFlight,
+    account: Subject,
+}
+
+impl Watch {
+    /// Returns what ends when the next of them is decided; none if there is none.
+    pub(super) fn next(&self) -> Option<OwnedNotified> {
+        self.all
+            .change(self.account, |state| (state.undecided > 0).then(|| Arc::clone(&state.decided).notified_owned()))
+    }
+
+    /// Returns a number that is another once a login has become undecided.
+    pub(super) fn entered(&self) -> u64 {
+        self.all.change(self.account, |state| state.entered)
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.all.change(self.account, |state| state.watchers -= 1);
     }
 }
 

@@ -56,6 +56,8 @@ impl Auth {
         password: Password,
         from: IpAddr,
     ) -> Result<TokenPair, LoginError> {
+        // Before the database is asked anything: of a flood most find no place.
+        self.passwords.expect_room()?;
         let attempt = self.attempt(name, from).await?;
         let turn = self.passwords.turn().await?;
         let (auth, name) = (Arc::clone(self), Username::parse(name).ok());
@@ -70,13 +72,14 @@ impl Auth {
         password: Password,
     ) -> Result<TokenPair, LoginError> {
         let counted_at = self.reserve(&mut attempt).await?;
-        let stored = match name {
-            Some(name) => self.store.login(name).await.map_err(InternalError::from)?,
-            None => None,
+        let compared = match self.compare(turn, name, password).await {
+            Ok(compared) => compared,
+            Err(error) => {
+                self.refund(&attempt).await;
+                return Err(error);
+            }
         };
-        let hash = stored.as_ref().map(|stored| stored.password_hash.clone());
-        let compared = turn.compare(password, hash).await?;
-        let (stored, renewed) = match (stored, compared) {
+        let (stored, renewed) = match compared {
             (Some(stored), Comparison::Same { renewed }) => (stored, renewed),
             (other, _) => {
                 attempt.failed(other.map(|stored| stored.user_id));
@@ -99,10 +102,27 @@ impl Auth {
             self.keys.prepare(counted_at).await?;
             Ok::<_, InternalError>(self.store.open_session(session).await?)
         };
-        let (opened, (), ()) = tokio::join!(open, self.refund(&attempt), self.renew(&stored, renewed));
+        let (opened, (), (), ()) =
+            tokio::join!(open, self.refund(&attempt), self.remember(&attempt), self.renew(&stored, renewed));
         let opened = opened?.ok_or(LoginError::Refused)?;
         debug!(user_id = %opened.user_id, session = %id, "session opened");
         Ok(self.token_pair(id, &key, opened).await?)
+    }
+
+    /// Compares a password with the one of the user of this name, and with none where there is no such user.
+    async fn compare(
+        &self,
+        turn: Turn,
+        name: Option<&Username>,
+        password: Password,
+    ) -> Result<(Option<StoredLogin>, Comparison), LoginError> {
+        let stored = match name {
+            Some(name) => self.store.login(name).await.map_err(InternalError::from)?,
+            None => None,
+        };
+        let hash = stored.as_ref().map(|stored| stored.password_hash.clone());
+        let compared = turn.compare(password, hash).await?;
+        Ok((stored, compared))
     }
 
     /// Keeps a better hash of the password. If that fails, or the password was changed meanwhile, the next login may do it.

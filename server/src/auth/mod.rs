@@ -6,6 +6,7 @@ mod access;
 mod in_flight;
 mod login;
 mod logout;
+mod readiness;
 mod refresh;
 mod sessions;
 mod throttle;
@@ -24,6 +25,7 @@ pub use logout::LogoutOutcome;
 pub use refresh::RefreshError;
 
 use self::in_flight::InFlight;
+use self::readiness::Readiness;
 use self::verdicts::Verdicts;
 use crate::domain::{AccessClaims, Lifetimes, RefreshToken, SessionId, SessionKey, ThrottleKey};
 use crate::keys::{KeyError, KeyRing};
@@ -54,6 +56,8 @@ pub struct Auth {
     in_flight: InFlight,
     /// What is known of sessions that were asked for of late. Forgotten by whatever ends one of them.
     verdicts: Verdicts,
+    /// Whether the database did its work a moment ago.
+    readiness: Readiness,
 }
 
 /// What a login or a refresh answers.
@@ -104,8 +108,19 @@ impl Auth {
         lifetimes: Lifetimes,
     ) -> Self {
         let throttle = peppers.throttle_key();
-        let (in_flight, verdicts) = (InFlight::default(), Verdicts::new());
-        Self { store, directory, attempts, peppers, keys, passwords, lifetimes, throttle, in_flight, verdicts }
+        Self {
+            store,
+            directory,
+            attempts,
+            peppers,
+            keys,
+            passwords,
+            lifetimes,
+            throttle,
+            in_flight: InFlight::default(),
+            verdicts: Verdicts::new(),
+            readiness: Readiness::default(),
+        }
     }
 
     /// Makes the pair of tokens for the newest state of a session.

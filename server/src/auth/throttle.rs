@@ -39,14 +39,15 @@ impl Auth {
 
     /// Returns how long an attempt must wait. Where undecided ones fill the buckets, it waits for those itself.
     async fn look(&self, subjects: &Subjects) -> Result<Option<Duration>, StoreError> {
+        let watch = self.in_flight.watch(subjects.account);
         loop {
             // Before the look, so that none is missed that is decided right after it.
-            let (entered, decided) = (self.in_flight.entered(), self.in_flight.next(subjects.account));
+            let (entered, decided) = (watch.entered(), watch.next());
             let wait = wait(&self.attempts.buckets(subjects).await?);
             match decided {
                 Some(decided) if wait.is_some() => decided.await,
                 // One that has come meanwhile may be what the look has seen, and be gone again.
-                None if wait.is_some() && self.in_flight.entered() != entered => {}
+                None if wait.is_some() && watch.entered() != entered => {}
                 _ => return Ok(wait),
             }
         }
@@ -72,9 +73,9 @@ impl Auth {
         Err(attempt.throttled(Duration::ZERO))
     }
 
-    /// Takes the attempt back: the password was right. From here this account is known from now on.
+    /// Takes the attempt back, because nobody can say whether the password was right: no failure of the client's.
     ///
-    /// A failure costs the client an attempt and not the login.
+    /// Where this fails too it costs the client an attempt.
     pub(super) async fn refund(&self, attempt: &Attempt) {
         let refund = async |counted: Option<&Bucket>| match counted {
             Some(Bucket { counted, .. }) => match attempt.subjects.of(*counted) {
@@ -83,14 +84,20 @@ impl Auth {
             },
             None => Ok(()),
         };
-        // All at once: where writes wait for a disk, they wait for it together.
-        let results = tokio::join!(
-            refund(attempt.counted.first()),
-            refund(attempt.counted.get(1)),
-            self.attempts.remember_address(&attempt.subjects.known_address, KNOWN_ADDRESS_LIFE),
-        );
-        for error in [results.0, results.1, results.2].into_iter().filter_map(Result::err) {
-            warn!(%error, "a login that was right stays counted as a failure, or its address unknown");
+        // At once: where writes wait for a disk, they wait for it together.
+        let results = tokio::join!(refund(attempt.counted.first()), refund(attempt.counted.get(1)));
+        for error in [results.0, results.1].into_iter().filter_map(Result::err) {
+            warn!(%error, "a login that did not fail stays counted as a failure");
+        }
+    }
+
+    /// Remembers that the password was right: from here this account is known from now on.
+    ///
+    /// A failure costs nobody the login.
+    pub(super) async fn remember(&self, attempt: &Attempt) {
+        let remembered = self.attempts.remember_address(&attempt.subjects.known_address, KNOWN_ADDRESS_LIFE).await;
+        if let Err(error) = remembered {
+            warn!(%error, "the address of a login that was right stays unknown");
         }
     }
 }

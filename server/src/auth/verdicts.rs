@@ -1,7 +1,7 @@
 //! Verdicts: what the rows of sessions said a moment ago, so that not every protected call reads one.
 //!
 //! - No verdict is used four seconds after its row was asked for, so what ends a session anywhere is noticed by every
-//!   server within five.
+//!   server within five. A machine that slept in between knows (`age.rs`).
 //! - However many calls of one session need its row at once, it is read once.
 //! - Who ends a session through this server forgets its verdict, which takes effect at once: what was being read at that
 //!   moment is not kept.
@@ -9,6 +9,8 @@
 //! - There are at most [`CAPACITY`] of them, each of a fixed size.
 //!
 //! Nothing here knows of tokens.
+
+mod age;
 
 use std::error::Error;
 use std::fmt;
@@ -18,8 +20,9 @@ use std::time::Duration;
 
 use quick_cache::sync::Cache;
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
+use self::age::Moment;
 use crate::domain::{SessionId, UnixMillis, UserId};
 use crate::ports::{SessionRow, StoreError};
 
@@ -49,9 +52,9 @@ pub(super) struct Reading {
     /// The database's clock, by which everything expires.
     now: UnixMillis,
     /// The row is at least as new as this: its age counts from here.
-    asked_at: Instant,
+    asked_at: Moment,
     /// The database's clock was read no later than this: it goes on from here.
-    answered_at: Instant,
+    answered_at: Moment,
 }
 
 impl Reading {
@@ -162,7 +165,7 @@ fn start(
     let (land, flight) = watch::channel(None);
     let this = flight.clone();
     tokio::spawn(async move {
-        let asked_at = Instant::now();
+        let asked_at = Moment::now();
         let outcome = match timeout(LONGEST_USE, read).await {
             Ok(Ok(row)) => Ok(reading_of(row.as_ref(), asked_at)),
             Ok(Err(error)) => Err(Arc::new(error)),
@@ -183,8 +186,8 @@ fn start(
     flight
 }
 
-fn reading_of(row: Option<&SessionRow>, asked_at: Instant) -> Reading {
-    let answered_at = Instant::now();
+fn reading_of(row: Option<&SessionRow>, asked_at: Moment) -> Reading {
+    let answered_at = Moment::now();
     // Without a row there is no clock, and nothing that could expire.
     let Some(row) = row else {
         return Reading { verdict: Verdict::Over, now: UnixMillis(0), asked_at, answered_at };

@@ -8,7 +8,7 @@ use crate::keys::KeyError;
 use crate::password::PasswordError;
 use crate::pepper::PepperError;
 use crate::ports::StoreError;
-use crate::routes::InvalidOrigin;
+use crate::routes::{InvalidOrigin, InvalidProxy};
 use crate::startup::StartError;
 use crate::store::{InvalidDatabaseUrl, OpenError};
 use crate::telemetry::TelemetryError;
@@ -31,6 +31,9 @@ pub enum CommandError {
     /// A value of `--cors-origin`.
     #[error(transparent)]
     Origin(#[from] InvalidOrigin),
+    /// A value of `--trusted-proxy`.
+    #[error(transparent)]
+    Proxy(#[from] InvalidProxy),
     /// A user name.
     #[error(transparent)]
     Username(#[from] InvalidUsername),
@@ -108,6 +111,7 @@ impl CommandError {
             Self::DatabaseUrl(_)
             | Self::Listen { .. }
             | Self::Origin(_)
+            | Self::Proxy(_)
             | Self::Username(_)
             | Self::Password(_)
             | Self::Telemetry(TelemetryError::Filter(_))

@@ -12,7 +12,8 @@ use crate::cli::ServeArgs;
 use crate::config::{ACCESS_TTL, Config, DEMO_ACCESS_TTL};
 use crate::domain::Lifetimes;
 use crate::password::{PasswordCost, Room};
-use crate::routes::AllowedOrigins;
+use crate::room;
+use crate::routes::{AllowedOrigins, TrustedProxies};
 use crate::startup::Application;
 use crate::store::DatabaseUrl;
 
@@ -21,6 +22,7 @@ use crate::store::DatabaseUrl;
 pub(super) async fn serve(args: ServeArgs) -> Result<(), CommandError> {
     // First of all: a signal during the start must not leave a throw-away database behind.
     let mut signals = Signals::listen().map_err(CommandError::io("could not wait for signals"))?;
+    room::raise_open_file_limit();
     let (config, throw_away) = resolve(&args)?;
     let application = tokio::select! {
         built = Application::build(config) => built?,
@@ -58,6 +60,7 @@ fn resolve(args: &ServeArgs) -> Result<(Config, ThrowAway), CommandError> {
         [] if args.demo => AllowedOrigins::Any,
         origins => AllowedOrigins::parse(origins)?,
     };
+    let proxies = TrustedProxies::parse(&args.trusted_proxy)?;
     let (database, throw_away) = if args.demo && args.database.database.is_none() {
         let directory = tempfile::Builder::new()
             .prefix("authcli-server-demo-")
@@ -78,6 +81,7 @@ fn resolve(args: &ServeArgs) -> Result<(Config, ThrowAway), CommandError> {
             session: args.session_ttl.0,
         },
         origins,
+        proxies,
         password_cost: PasswordCost::default(),
         password_room: Room::default(),
         demo: args.demo,

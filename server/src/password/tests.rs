@@ -83,6 +83,18 @@ async fn a_full_queue_is_told_at_once_and_empties_again() {
     assert!(!passwords.verify(password("one"), None).await.unwrap());
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_turn_that_does_not_come_is_not_waited_for() {
+    let cost = PasswordCost { memory_kib: 8, passes: 1 };
+    let passwords = Passwords::with_room(cost, Room { at_once: 1, waiting: 1 }).unwrap();
+    let first = passwords.turn().await.unwrap();
+    let started = tokio::time::Instant::now();
+    assert!(matches!(passwords.turn().await, Err(PasswordError::Busy)));
+    assert_eq!(started.elapsed(), LONGEST_WAIT);
+    drop(first);
+    passwords.turn().await.unwrap();
+}
+
 #[tokio::test]
 async fn going_away_does_not_get_around_the_cap() {
     let cost = PasswordCost { memory_kib: 8, passes: 1 };

@@ -5,7 +5,7 @@ use actix_web::web::Data;
 use serde_json::json;
 
 use super::ApiError;
-use crate::auth::{Auth, InternalError};
+use crate::auth::Auth;
 
 /// Answers that the process lives.
 pub(super) async fn healthz() -> HttpResponse {
@@ -14,6 +14,9 @@ pub(super) async fn healthz() -> HttpResponse {
 
 /// Answers that the database can be read and written to.
 pub(super) async fn readyz(auth: Data<Auth>) -> Result<HttpResponse, ApiError> {
-    auth.store.ping().await.map_err(InternalError::from)?;
-    Ok(HttpResponse::Ok().json(json!({ "status": "ready" })))
+    if auth.is_ready().await? {
+        Ok(HttpResponse::Ok().json(json!({ "status": "ready" })))
+    } else {
+        Err(ApiError::Unavailable)
+    }
 }

@@ -1,21 +1,21 @@
 //! `POST /login`.
 
-use std::net::{IpAddr, Ipv4Addr};
-
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 
 use super::body::JsonBody;
-use super::{ApiError, tokens};
+use super::{ApiError, TrustedProxies, tokens};
 use crate::auth::{Auth, LoginError};
 use crate::domain::Password;
 
 /// Answers a pair of tokens for `{"username", "password"}`. A missing field is a wrong one.
-///
-/// The client's address is that of the connection: a header could be anybody's word.
-pub(super) async fn login(auth: Data<Auth>, request: HttpRequest, payload: Payload) -> Result<HttpResponse, ApiError> {
-    // None is no connection over TCP; those are counted together.
-    let from = request.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
+pub(super) async fn login(
+    auth: Data<Auth>,
+    proxies: Data<TrustedProxies>,
+    request: HttpRequest,
+    payload: Payload,
+) -> Result<HttpResponse, ApiError> {
+    let from = proxies.client(&request);
     let mut body = JsonBody::read(payload).await?;
     let name = body.take_string("username");
     let password = body.take_string("password").map(Password::presented);

@@ -7,6 +7,7 @@ mod bearer;
 mod body;
 mod cors;
 mod error;
+mod forwarded;
 mod health;
 mod jwks;
 mod login;
@@ -23,9 +24,10 @@ use actix_web::web::{self, ServiceConfig};
 
 pub use cors::{AllowedOrigins, InvalidOrigin, cors};
 pub use error::ApiError;
+pub use forwarded::{InvalidProxy, TrustedProxies};
 pub use request_log::request_log;
 
-/// Adds all routes. [`crate::auth::Auth`] is expected as application data.
+/// Adds all routes. [`crate::auth::Auth`] and [`TrustedProxies`] are expected as application data.
 pub fn configure(config: &mut ServiceConfig) {
     config
         .service(token_route("/login", web::post().to(login::login)))

@@ -17,7 +17,7 @@ use authcli_server::ports::{
     KeyList, KeyStore, KnownPepper, LiveSession, LiveSessions, NewSession, PasswordHash, PepperId, Reuse, Rotation,
     SealedKey, SessionRow, SessionStore, StoreError, StoredLogin,
 };
-use authcli_server::routes;
+use authcli_server::routes::{self, TrustedProxies};
 use authcli_server::store::{Missing, SqliteStore};
 use serde_json::json;
 
@@ -81,7 +81,8 @@ async fn it_is_503_until_the_database_is_back() {
     let store = Arc::new(Unpluggable { store, away: Arc::clone(&away) });
     let (attempts, passwords) = (directory.clone(), Passwords::new(CHEAP).unwrap());
     let auth = Auth::new(store, directory, attempts, peppers, keys, passwords, app.config.lifetimes);
-    let service = test::init_service(App::new().app_data(Data::new(auth)).configure(routes::configure)).await;
+    let built = App::new().app_data(Data::new(auth)).app_data(Data::new(TrustedProxies::default()));
+    let service = test::init_service(built.configure(routes::configure)).await;
 
     let refresh = json!({ "refreshToken": login.refresh });
     let credentials = json!({ "username": "admin", "password": "123456" });

@@ -10,7 +10,7 @@ use authcli_server::domain::Lifetimes;
 use authcli_server::password::{PasswordCost, Room};
 use authcli_server::pepper::PepperSource;
 use authcli_server::ports::Store;
-use authcli_server::routes::AllowedOrigins;
+use authcli_server::routes::{AllowedOrigins, TrustedProxies};
 use authcli_server::startup::Application;
 use authcli_server::store::{DatabaseUrl, Missing};
 use reqwest::{Client, Method, RequestBuilder, Response};
@@ -116,6 +116,7 @@ pub(crate) async fn spawn_app_on(backend: Backend, change: impl FnOnce(&mut Conf
         database,
         lifetimes: Lifetimes { access: Duration::from_mins(15), refresh: day * 7, session: day * 90 },
         origins: AllowedOrigins::Any,
+        proxies: TrustedProxies::default(),
         password_cost: CHEAP,
         password_room: Room::default(),
         demo: true,

@@ -22,6 +22,8 @@ mod logout;
 #[cfg(unix)]
 mod logs;
 #[cfg(unix)]
+mod open_files;
+#[cfg(unix)]
 mod pepper;
 #[cfg(unix)]
 mod postgres;

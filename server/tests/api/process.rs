@@ -279,12 +279,14 @@ fn what_cannot_be_served_is_refused_with_one_clear_sentence() {
 fn what_the_command_line_got_wrong_is_exit_code_2() {
     let place = Place::new();
     let database = place.database("a.db");
-    let table: [(&[&str], &str); 10] = [
+    let table: [(&[&str], &str); 12] = [
         (&["serve", "--no-such-flag"], "--no-such-flag"),
         (&["serve", "--access-ttl", "soon"], "give a duration"),
         (&["serve", "--refresh-ttl", "0"], "a lifetime is between"),
         (&["serve", "--listen", "nowhere"], "`nowhere` is no address to listen on"),
         (&["serve", "--cors-origin", "app.example.com"], "is no origin"),
+        (&["serve", "--trusted-proxy", "proxy.example.com"], "`proxy.example.com` is no address of a proxy"),
+        (&["serve", "--trusted-proxy", "10.0.0.1,0.0.0.0/0"], "`0.0.0.0/0` holds all addresses there are"),
         (&["serve", "--database", "a.db"], "a database is given as `sqlite:PATH`"),
         (&["serve", "--database", "postgres://u:canary@h:port/d"], "the PostgreSQL database is malformed"),
         (&["user", "add", "anna", "--database", &database], "--password-stdin"),
@@ -389,7 +391,8 @@ async fn a_log_that_nobody_reads_ends_no_request() {
 fn a_variable_that_is_set_to_nothing_counts_as_unset() {
     let place = Place::new();
     let mut command = place.command(&["serve", "--listen", "127.0.0.1:0"]);
-    for name in ["DATABASE", "ACCESS_TTL", "REFRESH_TTL", "SESSION_TTL", "CORS_ORIGIN", "DEMO", "LOG"] {
+    for name in ["DATABASE", "ACCESS_TTL", "REFRESH_TTL", "SESSION_TTL", "CORS_ORIGIN", "TRUSTED_PROXY", "DEMO", "LOG"]
+    {
         command.env(format!("AUTHCLI_SERVER_{name}"), "");
     }
     assert_eq!(Program::start(command).stop().code, Some(0));
@@ -552,8 +555,11 @@ fn the_demonstrations_passwords_are_not_served_to_other_machines() {
     Program::start(place.command(&["serve", "--demo", "--listen", "127.0.0.1:0", "--database", &database])).stop();
     let error = refused(&place.run(&["serve", "--listen", "0.0.0.0:0", "--database", &database]), 1);
     assert!(error.contains("`admin` has the password of the demonstration"), "{error}");
-    // On this machine alone it goes on.
-    Program::start(place.command(&["serve", "--listen", "127.0.0.1:0", "--database", &database])).stop();
+    // On this machine alone it goes on, and says what that means behind a proxy.
+    let server = Program::start(place.command(&["serve", "--listen", "127.0.0.1:0", "--database", &database]));
+    let log = server.stop().stderr;
+    assert!(log.contains("WARN") && log.contains("`admin` has the password of the demonstration"), "{log}");
+    assert!(log.contains("user password admin"), "{log}");
 }
 
 #[test]

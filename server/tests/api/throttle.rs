@@ -8,7 +8,9 @@ use authcli_server::domain::Password;
 use authcli_server::keys::KeyRing;
 use authcli_server::password::Passwords;
 use authcli_server::pepper::{Absent, Peppers};
+use authcli_server::routes::TrustedProxies;
 use futures_util::future::join_all;
+use reqwest::Method;
 use serde_json::json;
 
 use crate::helpers::{Backend, CHEAP, TestApp, on_both_stores, spawn_app_on};
@@ -18,9 +20,11 @@ on_both_stores!(
     an_unknown_name_is_answered_like_a_known_one,
     of_many_guesses_at_once_on_two_servers_ten_are_heard,
     logins_that_are_right_are_never_refused,
+    a_login_that_nobody_could_decide_is_no_failure,
     logins_that_are_right_wait_for_each_other_where_there_is_room_for_one_alone,
     a_network_that_sprays_is_refused_and_the_owner_in_it_is_not,
     e7_strangers_do_not_lock_out_the_owner,
+    e7_behind_a_trusted_proxy_strangers_do_not_lock_out_the_owner,
 );
 
 /// What a login is answered: the status, when to come back, the body.
@@ -28,6 +32,12 @@ async fn login(app: &TestApp, name: &str, password: &str) -> (u16, Option<u64>, 
     let response = app.post("/login", &json!({ "username": name, "password": password })).await;
     let retry_after = response.headers().get("retry-after").map(|value| value.to_str().unwrap().parse().unwrap());
     (response.status().as_u16(), retry_after, response.text().await.unwrap())
+}
+
+/// The same as a proxy passes it on that was called from this address: the status.
+async fn status_through_a_proxy(app: &TestApp, client: &str, name: &str, password: &str) -> u16 {
+    let login = app.request(Method::POST, "/login").json(&json!({ "username": name, "password": password }));
+    login.header("X-Forwarded-For", client).send().await.unwrap().status().as_u16()
 }
 
 /// The server's own part that logs in, for clients at any address.
@@ -145,6 +155,17 @@ async fn logins_that_are_right_are_never_refused(backend: Backend) {
     assert_eq!(guesses, [[401; 10].as_slice(), &[429]].concat());
 }
 
+async fn a_login_that_nobody_could_decide_is_no_failure(backend: Backend) {
+    let app = spawn_app_on(backend, |_| {}).await;
+    // Nobody can compare a password with this.
+    app.db_execute("UPDATE users SET password_hash = 'x' || password_hash WHERE name = 'admin'").await;
+    for _ in 0..11 {
+        assert_eq!(login(&app, "admin", "123456").await.0, 500);
+    }
+    app.db_execute("UPDATE users SET password_hash = substr(password_hash, 2) WHERE name = 'admin'").await;
+    assert_eq!(login(&app, "admin", "123456").await.0, 200);
+}
+
 async fn logins_that_are_right_wait_for_each_other_where_there_is_room_for_one_alone(backend: Backend) {
     let app = spawn_app_on(backend, |_| {}).await;
     let auth = auth_of(&app).await;
@@ -191,5 +212,35 @@ async fn e7_strangers_do_not_lock_out_the_owner(backend: Backend) {
     for password in ["typo", "123456", "typo", "123456"] {
         let expected = if password == "typo" { 401 } else { 200 };
         assert_eq!(status_from(&auth, "2001:db8:1:2:ffff::1", "admin", password).await, expected);
+    }
+}
+
+async fn e7_behind_a_trusted_proxy_strangers_do_not_lock_out_the_owner(backend: Backend) {
+    let app = spawn_app_on(backend, |config| config.proxies = TrustedProxies::parse(&["127.0.0.1"]).unwrap()).await;
+    assert_eq!(status_through_a_proxy(&app, "203.0.113.7", "admin", "123456").await, 200);
+    for at in 0..30 {
+        // It may say that it is the owner as often as it likes: what the proxy adds is to the right of that.
+        let stranger = format!("203.0.113.7, 198.51.{at}.1");
+        let heard = status_through_a_proxy(&app, &stranger, "admin", "guess").await;
+        assert_eq!(heard, if at < 10 { 401 } else { 429 }, "{at}");
+    }
+    for password in ["typo", "123456", "typo", "123456"] {
+        let expected = if password == "typo" { 401 } else { 200 };
+        assert_eq!(status_through_a_proxy(&app, "203.0.113.7", "admin", password).await, expected);
+    }
+    // A network that sprays is one behind the proxy too, and others behind it are not.
+    for at in 0..100 {
+        assert_eq!(status_through_a_proxy(&app, "192.0.2.1", &format!("name {at}"), "guess").await, 401, "{at}");
+    }
+    assert_eq!(status_through_a_proxy(&app, "192.0.2.2", "user2", "password2").await, 429);
+    assert_eq!(status_through_a_proxy(&app, "192.0.3.2", "user2", "password2").await, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_else_may_say_where_it_calls_from() {
+    let app = spawn_app_on(Backend::Sqlite, |_| {}).await;
+    // Believed, they would come from a network that is full after a hundred.
+    for at in 0..101 {
+        assert_eq!(status_through_a_proxy(&app, "192.0.2.1", &format!("name {at}"), "guess").await, 401, "{at}");
     }
 }

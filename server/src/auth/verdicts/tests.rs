@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, yield_now};
-use tokio::time::advance;
+use tokio::time::{Instant, advance};
 
 use super::*;
 use crate::domain::{Generation, SessionState};
