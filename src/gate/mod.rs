@@ -45,7 +45,8 @@ use self::flight::fly;
 pub use self::flown::Flight;
 use self::flown::{Flights, Source, Unsaved};
 pub use self::ports::{
-    Clock, Held, LOCK_BOUND, LockHolder, RENEWAL_BOUND, Rendezvous, Renewal, RenewalError, TokenStore, WayOut,
+    Clock, Held, LOCK_BOUND, LockHolder, RENEWAL_BOUND, REVOCATION_BOUND, Rendezvous, Renewal, RenewalError,
+    TokenStore, WayOut,
 };
 pub use self::stamp::{Ended, Ending, Failure, Renewing, Stamp};
 use crate::error::TokenError;

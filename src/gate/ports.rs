@@ -60,6 +60,9 @@ pub const LOCK_BOUND: Duration = Duration::from_secs(45);
 /// knows the outcome of.
 pub const RENEWAL_BOUND: Duration = Duration::from_secs(30);
 
+/// How long the revocation of a refused session may take. The lock is held meanwhile, and the caller has its answer already.
+pub const REVOCATION_BOUND: Duration = Duration::from_secs(3);
+
 /// Obtains new tokens for a session that stands.
 pub trait Renewal: Send + Sync + 'static {
     /// Redeems what `tokens` holds. May try several times within [`RENEWAL_BOUND`], always under
@@ -71,6 +74,13 @@ pub trait Renewal: Send + Sync + 'static {
         tokens: &'a TokenSet,
         way_out: &'a WayOut,
     ) -> BoxFuture<'a, Result<IssuedTokens, RenewalError>>;
+
+    /// Revokes the session of `tokens`, whose refresh token was clearly refused although nobody here has a newer one.
+    ///
+    /// Somebody else may have: whoever copied the store goes on with what the copy became, and a server takes the owner's
+    /// refresh for a late repetition of its own, which ends nothing. A session that is over already stays as it is.
+    /// Nobody waits for what comes of it longer than [`REVOCATION_BOUND`].
+    fn revoke_refused<'a>(&'a self, tokens: &'a TokenSet) -> BoxFuture<'a, Result<(), Cause>>;
 }
 
 /// Tells whether the program is on its way out: whoever has not sent anything by then does not begin.

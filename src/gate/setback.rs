@@ -2,12 +2,12 @@
 //!
 //! It is still within the flight: the lock is held until all here is done.
 
-use jiff::Timestamp;
+use tokio::time::timeout;
 use tracing::debug;
 
 use super::Ports;
 use super::flown::{Flown, tell_others};
-use super::ports::{Held, RenewalError};
+use super::ports::{Held, REVOCATION_BOUND, RenewalError, WayOut};
 use super::stamp::{self, Ended, Ending, Failure, Stamp};
 use crate::error::TokenError;
 use crate::expiry;
@@ -30,6 +30,7 @@ pub(super) async fn refused_or_failed(
     from: &TokenSet,
     mut stamp: Stamp,
     error: RenewalError,
+    way_out: &WayOut,
 ) -> Flown {
     let now = ports.clock.now();
     let (what, retry_after, unavailable) = match error {
@@ -42,7 +43,7 @@ pub(super) async fn refused_or_failed(
             tell_others(ports, &held, &stamp).await;
             return Flown::failed(TokenError::NotYetRenewable { wait });
         }
-        RenewalError::SessionEnded { reason, .. } => return ended(ports, held, from, stamp, reason, now).await,
+        RenewalError::SessionEnded { reason, .. } => return ended(ports, held, from, stamp, reason, way_out).await,
         RenewalError::Transient { cause, retry_after, .. } => (cause.to_string(), retry_after, Ok(cause)),
         RenewalError::Misconfigured { cause, .. } => {
             (cause.to_string(), None, Err(TokenError::Misconfigured { cause }))
@@ -62,8 +63,17 @@ pub(super) async fn refused_or_failed(
 }
 
 /// The server refused to renew. Another process may have renewed all the same (one that shares the store but not the
-/// lock): then its tokens stand. Only if the very save that was refused is still there is it cleared.
-async fn ended(ports: &Ports, held: Held, from: &TokenSet, mut stamp: Stamp, reason: String, now: Timestamp) -> Flown {
+/// lock): then its tokens stand. Only if the very save that was refused is still there is it cleared, and only then may
+/// the session be revoked: any of its tokens ends it, also for that other process.
+async fn ended(
+    ports: &Ports,
+    held: Held,
+    from: &TokenSet,
+    mut stamp: Stamp,
+    reason: String,
+    way_out: &WayOut,
+) -> Flown {
+    let now = ports.clock.now();
     let interrupted_at = stamp.renewing.take().map(|renewing| renewing.since);
     let ended = Ended { at: now, how: Ending::Refused(reason.clone()), interrupted_at };
     let error = TokenError::SessionEnded { reason, interrupted: ended.interrupted() };
@@ -71,7 +81,11 @@ async fn ended(ports: &Ports, held: Held, from: &TokenSet, mut stamp: Stamp, rea
         Ok(Some(stored)) if stored.is_newer_than(from) => return Flown::adopted(stored),
         // Generations go on from login to login, and only a higher one can be another's.
         Ok(Some(stored)) if stored.generation > from.generation => return Flown::failed(TokenError::AccountChanged),
-        // The very save that was refused, or an older state, or the time before, that the store still shows.
+        // The very save that was refused. Before the tombstone: after a crash in between the next run does both.
+        Ok(Some(stored)) if stored.is_same_save(from) && !way_out.has_begun() => {
+            revoke_for_others(ports, from).await;
+        }
+        // An older state, or the time before, that the store still shows.
         Ok(_) => {}
         Err(error) => return Flown::failed(error.into()),
     }
@@ -93,4 +107,13 @@ async fn ended(ports: &Ports, held: Held, from: &TokenSet, mut stamp: Stamp, rea
         debug!(%error, "could not clear the ended session");
     }
     Flown::failed(error)
+}
+
+/// Ends what a thief may have made of a copy of the store. The session is over for us whatever comes of it.
+async fn revoke_for_others(ports: &Ports, from: &TokenSet) {
+    match timeout(REVOCATION_BOUND, ports.renewal.revoke_refused(from)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => debug!(%error, "could not revoke the session, in case somebody else goes on with it"),
+        Err(_) => debug!("gave up revoking the session, in case somebody else goes on with it"),
+    }
 }

@@ -8,6 +8,7 @@ use url::Url;
 use super::fault::RenewalFault;
 use super::json_api::{ApiShape, JsonApi};
 use super::oauth::Oauth;
+use crate::error::Cause;
 use crate::gate::{Clock, Renewal, RenewalError, WayOut};
 use crate::http::{LazyClient, ServerUrl};
 use crate::token::{IssuedTokens, OauthClient, Secret, TokenSet};
@@ -59,6 +60,13 @@ impl Renewal for Provider {
         match self {
             Self::JsonApi(api) => api.renew(tokens, way_out),
             Self::Oauth(oauth) => oauth.renew(tokens, way_out),
+        }
+    }
+
+    fn revoke_refused<'a>(&'a self, tokens: &'a TokenSet) -> BoxFuture<'a, Result<(), Cause>> {
+        match self {
+            Self::JsonApi(api) => api.revoke_refused(tokens),
+            Self::Oauth(oauth) => oauth.revoke_refused(tokens),
         }
     }
 }

@@ -167,7 +167,7 @@ fn when_the_session_has_ended_no_more_lines_are_read() {
     cli.login_at(&endpoint, "access-1", "refresh-1", 0.001);
     let (batch, mut stdin) = cli.start_with_stdin(&["batch"]);
     stdin.write_all(b"/1\n/2\n").unwrap();
-    endpoint.expect("POST", "/refresh").reply(Answer::error(403, "Invalid refresh token"));
+    endpoint.refuse_refresh();
     // Standard input stays open: it is the end of the session that ends the batch.
     let output = batch.finish().expect(7);
     drop(stdin);

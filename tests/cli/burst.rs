@@ -285,7 +285,7 @@ fn a_refresh_that_fails_is_one_failure_for_all() {
     let cli = Cli::new(&endpoint.url);
     cli.login_at(&endpoint, "access-1", "refresh-1", 0.001);
     let burst = cli.start(&["burst", "-n", "30", "--json"]);
-    endpoint.expect("POST", "/refresh").reply(Answer::error(403, "Invalid refresh token"));
+    endpoint.refuse_refresh();
     let burst = burst.finish().expect(7);
     assert_eq!(burst.json()["failed"], 30);
     assert!(burst.stderr.ends_with("hint: run `authcli login`\n"), "{}", burst.stderr);

@@ -125,7 +125,7 @@ fn no_token_no_command() {
     let cli = Cli::new(&endpoint.url);
     cli.login_at(&endpoint, "access-1", "refresh-1", 0.001);
     let exec = cli.start(&["exec", "--", "echo", "started"]);
-    endpoint.expect("POST", "/refresh").reply(Answer::error(403, "Invalid refresh token"));
+    endpoint.refuse_refresh();
     exec.finish().expect(125).without_stdout();
 }
 

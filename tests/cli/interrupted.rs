@@ -31,7 +31,7 @@ fn a_session_lost_to_a_killed_process_says_when_its_refresh_began() {
     lost.hang_up();
 
     let next = cli.start(&["get", "/x"]);
-    endpoint.expect("POST", "/refresh").reply(Answer::error(403, "Invalid refresh token"));
+    endpoint.refuse_refresh();
     let next = next.finish().expect(7).without_stdout();
     assert_snapshot!(without_time(&next, start), @"
     error: the session has ended: Invalid refresh token
@@ -51,7 +51,7 @@ fn a_session_lost_to_an_answer_that_never_came_says_so_at_once() {
     let start = SystemClock.now();
     let token = cli.start(&["token"]);
     endpoint.expect("POST", "/refresh").hang_up();
-    endpoint.expect("POST", "/refresh").reply(Answer::error(403, "Invalid refresh token"));
+    endpoint.refuse_refresh();
     without_time(&token.finish().expect(7), start);
 }
 
@@ -62,7 +62,7 @@ fn a_session_that_was_refused_for_another_reason_blames_no_refresh() {
     cli.login_at(&endpoint, "access-1", "refresh-1", 0.001);
     let token = cli.start(&["token"]);
     endpoint.expect("POST", "/refresh").reply(Answer::new(503, "").with("Retry-After", "0"));
-    endpoint.expect("POST", "/refresh").reply(Answer::error(403, "Invalid refresh token"));
+    endpoint.refuse_refresh();
     assert_snapshot!(token.finish().expect(7).stderr, @"
     error: the session has ended: Invalid refresh token
     hint: run `authcli login`

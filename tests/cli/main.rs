@@ -11,6 +11,7 @@ mod batch;
 mod burst;
 mod coding;
 mod connections;
+mod copied;
 mod doctor;
 mod follow;
 mod get;

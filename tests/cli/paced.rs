@@ -235,7 +235,7 @@ fn when_the_session_has_ended_no_more_is_sent() {
     let cli = Cli::new(&endpoint.url);
     cli.login_at(&endpoint, "access-1", "refresh-1", 0.001);
     let burst = cli.start(&["burst", "--duration", "1h", "-c", "3", "--json"]);
-    endpoint.expect("POST", "/refresh").reply(Answer::error(403, "Invalid refresh token"));
+    endpoint.refuse_refresh();
     let output = burst.finish().expect(7);
     let summary = output.json();
     // Those that waited for the tokens, and no others.

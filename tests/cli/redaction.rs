@@ -326,7 +326,7 @@ fn a_refusal_that_repeats_what_was_sent_shows_and_keeps_none_of_it() {
         let call = endpoint.expect("POST", "/refresh");
         let key = call.header("Idempotency-Key").unwrap().to_owned();
         let secret = ["access-canary", "refresh-canary", &key][which];
-        call.reply(Answer::error(403, &format!("what is {secret} to me?")));
+        endpoint.refuse(call, Answer::error(403, &format!("what is {secret} to me?")));
         assert!(!get.finish().expect(7).stderr.contains(secret));
         let stamp = std::fs::read_to_string(cli.entry().with_extension("stamp")).unwrap();
         assert!(stamp.contains("\"refused\"") && !stamp.contains(secret), "{stamp}");

@@ -270,7 +270,7 @@ fn a_hint_names_the_profile_whose_session_has_ended() {
     let cli = Cli::new(&endpoint.url).with("AUTHCLI_PROFILE", "work");
     cli.login_at(&endpoint, "access-1", "refresh-1", 0.001);
     let get = cli.start(&["get", "/x"]);
-    endpoint.expect("POST", "/refresh").reply(Answer::error(403, "Invalid refresh token"));
+    endpoint.refuse_refresh();
     // Also the first time, when the server has just said so.
     for ended in [get.finish(), cli.run(&["get", "/x"])] {
         assert!(ended.expect(7).stderr.ends_with("hint: run `authcli login --profile work`\n"));

@@ -60,7 +60,7 @@ fn a_fresh_token_that_is_refused_for_its_right_is_told_from_one_that_is_not_take
 fn escapes_in_a_servers_words_do_not_reach_the_terminal() {
     let (endpoint, cli) = logged_in(0.001);
     let get = cli.start(&["get", "/x"]);
-    endpoint.expect("POST", "/refresh").reply(Answer::error(403, "no \u{1b}[31mmore\u{7}"));
+    endpoint.refuse(endpoint.expect("POST", "/refresh"), Answer::error(403, "no \u{1b}[31mmore\u{7}"));
     let ended = get.finish().expect(7);
     assert_eq!(ended.stderr, "error: the session has ended: no [31mmore\nhint: run `authcli login`\n");
     let status = cli.run(&["status"]).expect(7);

@@ -96,6 +96,22 @@ impl Endpoint {
         call
     }
 
+    /// Refuses the refresh that must come next.
+    #[track_caller]
+    pub(crate) fn refuse_refresh(&self) {
+        self.refuse(self.expect("POST", "/refresh"), Answer::error(403, "Invalid refresh token"));
+    }
+
+    /// Refuses a refresh. The client then ends the session, in case somebody else goes on with it.
+    #[track_caller]
+    pub(crate) fn refuse(&self, refresh: Call, refusal: Answer) {
+        let refused = refresh.refresh_token();
+        refresh.reply(refusal);
+        let logout = self.expect("POST", "/logout");
+        assert_eq!(logout.refresh_token(), refused);
+        logout.reply(Answer::new(204, ""));
+    }
+
     pub(crate) fn poll(&self, patience: Duration) -> Option<Call> {
         self.calls.recv_timeout(patience).ok()
     }

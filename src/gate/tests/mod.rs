@@ -9,5 +9,6 @@ mod interrupted;
 mod long_work;
 mod random;
 mod refusals;
+mod refused;
 mod single_flight;
 mod world;

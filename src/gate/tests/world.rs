@@ -1,7 +1,7 @@
 //! The world of the gate's tests.
 
 use std::collections::VecDeque;
-use std::future::Future;
+use std::future::{Future, pending};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use url::Url;
 
-use crate::error::{StoreError, TokenError};
+use crate::error::{Cause, StoreError, TokenError};
 use crate::expiry::Lifetime;
 use crate::gate::core::Outcome;
 use crate::gate::{
@@ -41,6 +41,9 @@ pub(super) struct Shared {
     stamp: Mutex<Option<Stamp>>,
     locked: Arc<AtomicBool>,
     calls: mpsc::UnboundedSender<Call>,
+    /// What was revoked after its renewal was refused.
+    revoked: Mutex<Vec<TokenSet>>,
+    pub(super) revocations_hang: AtomicBool,
 }
 
 /// One renewal that a gate asked for.
@@ -104,6 +107,8 @@ impl World {
             stamp: Mutex::default(),
             locked: Arc::default(),
             calls: sender,
+            revoked: Mutex::default(),
+            revocations_hang: AtomicBool::default(),
         });
         let world = Self { shared, calls };
         world.log_in();
@@ -158,6 +163,11 @@ impl World {
     pub(super) async fn call(&mut self) -> Call {
         let call = tokio::time::timeout(Duration::from_secs(5), self.calls.recv()).await;
         call.expect("no renewal was asked for").expect("the world keeps a sender")
+    }
+
+    /// Returns what was revoked after its renewal was refused.
+    pub(super) fn revoked(&self) -> Vec<TokenSet> {
+        self.shared.revoked.lock().unwrap().clone()
     }
 
     /// Returns the renewal that a gate has asked for by now, if any.
@@ -343,6 +353,17 @@ impl Renewal for Shared {
             let call = Call { tokens: tokens.clone(), reply };
             self.calls.send(call).unwrap_or_else(|_| panic!("a renewal after the test's end"));
             answer.await.expect("the test crashed this renewal")
+        }
+        .boxed()
+    }
+
+    fn revoke_refused<'a>(&'a self, tokens: &'a TokenSet) -> BoxFuture<'a, Result<(), Cause>> {
+        async {
+            self.revoked.lock().unwrap().push(tokens.clone());
+            if self.revocations_hang.load(Ordering::Relaxed) {
+                pending::<()>().await;
+            }
+            Ok(())
         }
         .boxed()
     }

@@ -42,6 +42,7 @@ use super::caller::Caller;
 use super::fault::RenewalFault;
 use super::issued::without_repeated;
 use super::tries::{Repeat, Verdict, is_passing, redeem, redeemable};
+use crate::error::Cause;
 use crate::gate::{Clock, Renewal, RenewalError, WayOut};
 use crate::http::{AddressError, LazyClient, ServerUrl, secrets_of};
 use crate::token::{IssuedTokens, TokenSet};
@@ -151,6 +152,16 @@ impl Renewal for JsonApi {
         way_out: &'a WayOut,
     ) -> BoxFuture<'a, Result<IssuedTokens, RenewalError>> {
         Box::pin(self.redeem(tokens, way_out))
+    }
+
+    fn revoke_refused<'a>(&'a self, tokens: &'a TokenSet) -> BoxFuture<'a, Result<(), Cause>> {
+        Box::pin(async {
+            // An access token alone is nobody's to go on with.
+            if tokens.refresh_token.is_some() {
+                self.revoke(tokens.into()).await.map_err(|fault| Arc::new(fault) as Cause)?;
+            }
+            Ok(())
+        })
     }
 }
 

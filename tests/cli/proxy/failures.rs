@@ -10,7 +10,7 @@ fn a_session_that_has_ended_is_told_to_client_and_user() {
     cli.login_at(&endpoint, "access-1", "refresh-1", 0.001);
     let proxy = Proxied::start(&cli, &[]);
     let answer = proxy.ask_aside("GET", "/x", &[], b"");
-    endpoint.expect("POST", "/refresh").reply(Answer::error(403, "Invalid refresh token"));
+    endpoint.refuse_refresh();
     let told = answer.join().unwrap().own(503);
     assert_eq!(told["hint"], "run `authcli login`, then start the proxy again");
     assert!(told["error"].as_str().unwrap().starts_with("the session has ended: "), "{told}");

@@ -15,7 +15,7 @@ use super::server::Pair;
 use super::steps::Saves;
 use super::universe::{Role, Universe, pair};
 use super::wire::issued;
-use crate::error::{StoreError, TokenError};
+use crate::error::{Cause, StoreError, TokenError};
 use crate::expiry::Lifetime;
 use crate::gate::{
     Clock, Ended, Ending, Held, LockHolder, Ports, Rendezvous, Renewal, RenewalError, Stamp, TokenStore, WayOut,
@@ -240,6 +240,15 @@ impl Renewal for Process {
                 // Nobody will answer: only the flight's own bound ends this.
                 Err(_) => pending().await,
             }
+        }
+        .boxed()
+    }
+
+    fn revoke_refused<'a>(&'a self, tokens: &'a TokenSet) -> BoxFuture<'a, Result<(), Cause>> {
+        async {
+            self.turns(1).await;
+            self.universe.state().revoke_refused(tokens);
+            Ok(())
         }
         .boxed()
     }

@@ -62,6 +62,16 @@ impl State {
         answer
     }
 
+    /// Revokes a session whose renewal was refused. One that the server has not ended itself must not come here.
+    pub(super) fn revoke_refused(&mut self, tokens: &TokenSet) {
+        self.note(format!("{} is revoked, as its renewal was refused", name(tokens)));
+        let login = redeemable(tokens).login;
+        if !self.server.is_revoked(login) {
+            self.broken(format!("{} revoked although its session lives", name(tokens)));
+        }
+        self.server.revoke(login);
+    }
+
     /// Answers the oldest renewal on the wire, whether or not somebody still waits for it.
     pub(super) fn answer(&mut self, answer: &Answer) {
         let oldest = self.calls.iter().position(|call| !call.silent);

@@ -1,0 +1,90 @@
+//! What becomes of the session itself when its server refuses to renew it: others may go on with it.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::world::{World, until_stale, wanting};
+use crate::error::TokenError;
+use crate::gate::{REVOCATION_BOUND, RenewalError};
+use crate::token::TokenSet;
+
+fn is_ended(error: &TokenError) -> bool {
+    matches!(error, TokenError::SessionEnded { .. })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_was_refused_is_revoked_once_and_then_forgotten() {
+    let mut world = World::new();
+    let (first, second) = (world.process(), world.process());
+    let refused = world.stored().unwrap();
+    until_stale().await;
+    let waiter = wanting(&first).await;
+    world.call().await.refuse();
+    assert!(is_ended(&waiter.await.unwrap().unwrap_err()));
+    assert!(is_ended(&second.current().await.unwrap_err()));
+    let revoked = world.revoked();
+    assert_eq!(revoked.len(), 1);
+    assert!(revoked[0].is_same_save(&refused));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_another_process_has_renewed_is_not_revoked() {
+    let mut world = World::new();
+    let gate = world.process();
+    until_stale().await;
+    let waiter = wanting(&gate).await;
+    let call = world.call().await;
+    // Somebody who shares the store and not the lock.
+    let old = world.stored().unwrap();
+    world.put(Some(TokenSet { generation: old.generation.next(), received_at: world.now(), ..old }));
+    call.refuse();
+    assert_eq!(waiter.await.unwrap().unwrap().generation.number(), 2);
+    assert_eq!(world.revoked().len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_shows_something_else_than_what_was_refused_revokes_nothing() {
+    let mut world = World::new();
+    let gate = world.process();
+    until_stale().await;
+    let waiter = wanting(&gate).await;
+    let call = world.call().await;
+    world.put(None);
+    call.refuse();
+    assert!(is_ended(&waiter.await.unwrap().unwrap_err()));
+    assert_eq!(world.revoked().len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_ends_no_session_revokes_none() {
+    let mut world = World::new();
+    let gate = world.process();
+    let cause = || Arc::new(std::io::Error::other("nonsense"));
+    for error in [
+        RenewalError::NothingToRedeem,
+        RenewalError::NotYet { wait: Duration::from_secs(5) },
+        RenewalError::Transient { cause: cause(), retry_after: None, unanswered: true },
+        RenewalError::Misconfigured { cause: cause(), unanswered: false },
+    ] {
+        tokio::time::advance(Duration::from_secs(1000)).await;
+        let waiter = wanting(&gate).await;
+        world.call().await.fail(error);
+        waiter.await.unwrap().unwrap_err();
+    }
+    assert_eq!(world.revoked().len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_revocation_that_hangs_is_given_up_and_the_session_is_over_all_the_same() {
+    let mut world = World::new();
+    let gate = world.process();
+    world.shared().revocations_hang.store(true, Ordering::Relaxed);
+    until_stale().await;
+    let waiter = wanting(&gate).await;
+    let before = tokio::time::Instant::now();
+    world.call().await.refuse();
+    assert!(is_ended(&waiter.await.unwrap().unwrap_err()));
+    assert_eq!(before.elapsed().as_secs(), REVOCATION_BOUND.as_secs());
+    assert!(world.stored().is_none() && !world.is_locked());
+}
