@@ -84,6 +84,18 @@ impl Cluster {
         self.run("pg_ctl", &["-w", "-s", "-t", "60", "-l", log.to_str().unwrap(), "start"]);
     }
 
+    /// Starts the server where only who knows of it finds it, and returns the URL that a database has there.
+    pub(crate) fn resume_aside(&self, database: &str) -> String {
+        let log = self.directory.join("log");
+        self.run("pg_ctl", &["-w", "-s", "-t", "60", "-l", log.to_str().unwrap(), "-o", "-p 5433", "start"]);
+        database.replace("&port=5432&", "&port=5433&")
+    }
+
+    /// Ends the server in good order.
+    pub(crate) fn stop(&self) {
+        self.run("pg_ctl", &["-w", "-s", "-m", "fast", "stop"]);
+    }
+
     /// Ends the server without letting it finish anything.
     pub(crate) fn crash(&self) {
         self.run("pg_ctl", &["-w", "-s", "-m", "immediate", "stop"]);

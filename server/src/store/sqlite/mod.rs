@@ -265,6 +265,18 @@ mod tests {
         store.close().await;
     }
 
+    /// No kill of a process can show it: what was written outlives that anyway, and only the loss of power tells.
+    #[tokio::test]
+    async fn a_commit_waits_for_the_disk() {
+        const FULL: i64 = 2;
+
+        let directory = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(&directory.path().join("a.db"), Missing::Create).await.unwrap();
+        let setting = sqlx::query_scalar::<_, i64>("PRAGMA synchronous");
+        assert_eq!(setting.fetch_one(&store.writer).await.unwrap(), FULL);
+        store.close().await;
+    }
+
     #[tokio::test]
     async fn readers_cannot_write() {
         let directory = tempfile::tempdir().unwrap();
