@@ -14,7 +14,8 @@ use futures_util::future::join_all;
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 
-use crate::helpers::{Backend, CHEAP, TestApp, eventually, on_both_stores, spawn_app, spawn_app_on, spawn_app_with};
+use crate::ends::PROMISE;
+use crate::helpers::{Backend, CHEAP, TestApp, by, on_both_stores, spawn_app, spawn_app_on, spawn_app_with};
 use crate::program::{Place, Program};
 
 on_both_stores!(
@@ -60,9 +61,10 @@ async fn r4_a_theft_ends_the_session_on_all_servers_with_one_warning(backend: Ba
     for (status, _) in join_all(thieves).await {
         assert_eq!(status, 403);
     }
+    let moment = Instant::now() + PROMISE;
     for server in &servers {
         assert_eq!(post(server, "/refresh", NEXT_KEY, &newest).await.0, 403);
-        eventually("an access token refused everywhere", async || protected(server, &newest).await == 403).await;
+        by(moment, "an access token refused everywhere", async || protected(server, &newest).await == 403).await;
         assert_eq!(protected(server, &other).await, 200, "another login of the user's");
     }
     let logs: String = servers.map(|server| server.stop().stderr).concat();

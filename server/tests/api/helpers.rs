@@ -287,9 +287,13 @@ pub(crate) async fn tokens(response: Response) -> Tokens {
 
 /// Waits for a condition, ten seconds at most.
 pub(crate) async fn eventually(what: &str, condition: impl AsyncFn() -> bool) {
-    let started = Instant::now();
+    by(Instant::now() + Duration::from_secs(10), what, condition).await;
+}
+
+/// Waits for a condition that must hold at this moment, if not sooner.
+pub(crate) async fn by(moment: Instant, what: &str, condition: impl AsyncFn() -> bool) {
     while !condition().await {
-        assert!(started.elapsed() < Duration::from_secs(10), "{what} did not happen");
+        assert!(Instant::now() < moment, "{what} did not happen in time");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

@@ -12,6 +12,7 @@ mod checklist;
 mod cors;
 #[cfg(unix)]
 mod crashes;
+mod ends;
 mod expiry;
 mod helpers;
 #[cfg(unix)]
