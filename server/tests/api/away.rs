@@ -9,13 +9,17 @@ use actix_web::web::Data;
 use actix_web::{App, test};
 use async_trait::async_trait;
 use authcli_server::auth::Auth;
-use authcli_server::domain::{AttemptKey, KeyId, Password, SessionId, UnixMillis, Username};
+use authcli_server::domain::{
+    AttemptKey, Bucket, Counted, KeyId, Password, PresentedRefreshToken, SessionId, Subject, Subjects, UnixMillis,
+    UserId, Username,
+};
 use authcli_server::keys::KeyRing;
 use authcli_server::password::Passwords;
 use authcli_server::pepper::{Absent, Peppers};
 use authcli_server::ports::{
-    KeyList, KeyStore, KnownPepper, LiveSession, LiveSessions, NewSession, PasswordHash, PepperId, Reuse, Rotation,
-    SealedKey, SessionRow, SessionStore, StoreError, StoredLogin,
+    KeyList, KeyStore, KnownPepper, LiveSession, LiveSessions, LoginAttempts, NewSession, PasswordHash, PepperId,
+    Reuse, Rotation, SealedKey, SessionDirectory, SessionRow, SessionSelection, SessionStore, SessionSummary,
+    StoreError, StoredLogin,
 };
 use authcli_server::routes::{self, TrustedProxies};
 use authcli_server::store::{Missing, SqliteStore};
@@ -23,10 +27,10 @@ use serde_json::json;
 
 use crate::helpers::{CHEAP, spawn_app};
 
-/// A store that can be unplugged.
+/// A store that can be unplugged, whichever part of it is asked for.
 struct Unpluggable {
     store: SqliteStore,
-    away: Arc<AtomicBool>,
+    away: AtomicBool,
 }
 
 impl Unpluggable {
@@ -67,6 +71,36 @@ impl SessionStore for Unpluggable {
     }
 }
 
+#[async_trait]
+impl SessionDirectory for Unpluggable {
+    async fn sessions_of(&self, user: UserId) -> Result<Vec<SessionSummary>, StoreError> {
+        self.plugged()?.sessions_of(user).await
+    }
+    async fn revoke_session_of(&self, user: UserId, id: SessionId) -> Result<bool, StoreError> {
+        self.plugged()?.revoke_session_of(user, id).await
+    }
+    async fn revoke_sessions(&self, selection: &SessionSelection) -> Result<u64, StoreError> {
+        self.plugged()?.revoke_sessions(selection).await
+    }
+}
+
+#[async_trait]
+impl LoginAttempts for Unpluggable {
+    async fn buckets(&self, subjects: &Subjects) -> Result<Vec<Bucket>, StoreError> {
+        self.plugged()?.buckets(subjects).await
+    }
+    async fn reserve_attempt(&self, subjects: &Subjects) -> Result<Option<Vec<Bucket>>, StoreError> {
+        self.plugged()?.reserve_attempt(subjects).await
+    }
+    async fn refund_attempt(&self, subject: &Subject, counted: Counted) -> Result<(), StoreError> {
+        self.plugged()?.refund_attempt(subject, counted).await
+    }
+    async fn remember_address(&self, known_address: &Subject, life: Duration) -> Result<(), StoreError> {
+        self.plugged()?.remember_address(known_address, life).await
+    }
+}
+
+/// The whole database, and each part that is asked by itself: what needs it is 503, and whatever does not goes on.
 #[tokio::test]
 async fn it_is_503_until_the_database_is_back() {
     // A server that has made the database, its users and its keys.
@@ -76,34 +110,44 @@ async fn it_is_503_until_the_database_is_back() {
     let peppers = Arc::new(Peppers::load(&app.config.pepper, &store, Absent::Check).await.unwrap());
     let life = app.config.lifetimes.access;
     let keys = KeyRing::load(Arc::new(store.clone()), Arc::clone(&peppers), life).await.unwrap();
-    let away = Arc::new(AtomicBool::new(false));
-    let directory = Arc::new(store.clone());
-    let store = Arc::new(Unpluggable { store, away: Arc::clone(&away) });
-    let (attempts, passwords) = (directory.clone(), Passwords::new(CHEAP).unwrap());
-    let auth = Auth::new(store, directory, attempts, peppers, keys, passwords, app.config.lifetimes);
+    let part = || Arc::new(Unpluggable { store: store.clone(), away: AtomicBool::new(false) });
+    let (sessions, directory, attempts) = (part(), part(), part());
+    let parts = [Arc::clone(&sessions), Arc::clone(&directory), Arc::clone(&attempts)];
+    let passwords = Passwords::new(CHEAP).unwrap();
+    let auth = Auth::new(sessions, directory, attempts, peppers, keys, passwords, app.config.lifetimes);
     let built = App::new().app_data(Data::new(auth)).app_data(Data::new(TrustedProxies::default()));
     let service = test::init_service(built.configure(routes::configure)).await;
 
     let refresh = json!({ "refreshToken": login.refresh });
     let credentials = json!({ "username": "admin", "password": "123456" });
-    let calls = [
-        (Method::GET, "/protected", json!(null), 200),
-        (Method::GET, "/readyz", json!(null), 200),
-        (Method::POST, "/login", credentials, 200),
-        (Method::POST, "/refresh", refresh.clone(), 200),
-        (Method::POST, "/logout", refresh, 204),
-    ];
-    for is_away in [true, false] {
-        away.store(is_away, Ordering::SeqCst);
-        for (method, path, body, status) in &calls {
+    // First all that needs the sessions: nothing is remembered of the access token then.
+    let outages = [[true; 3], [true, false, false], [false, true, false], [false, false, true], [false; 3]];
+    for away in outages {
+        let (left, ended) = (app.login().await.refresh, app.login().await.refresh);
+        let left = json!({ "refreshToken": left });
+        let ended = format!("/sessions/{}", PresentedRefreshToken::parse(&ended).unwrap().claimed_session());
+        let calls = [
+            (Method::GET, "/protected", &json!(null), 200, [true, false, false]),
+            (Method::GET, "/readyz", &json!(null), 200, [true, false, false]),
+            (Method::POST, "/login", &credentials, 200, [true, false, true]),
+            (Method::POST, "/refresh", &refresh, 200, [true, false, false]),
+            (Method::GET, "/sessions", &json!(null), 200, [true, true, false]),
+            (Method::DELETE, &ended, &json!(null), 204, [true, true, false]),
+            (Method::POST, "/logout", &left, 204, [true, false, false]),
+        ];
+        for (part, away) in parts.iter().zip(away) {
+            part.away.store(away, Ordering::SeqCst);
+        }
+        for (method, path, body, status, needed) in calls {
             let request = test::TestRequest::with_uri(path)
                 .method(method.clone())
                 .insert_header(("Authorization", format!("Bearer {}", login.access)))
                 .set_json(body);
             let response = test::call_service(&service, request.to_request()).await;
-            let expected = if is_away { 503 } else { *status };
-            assert_eq!(response.status(), expected, "{path}, away: {is_away}");
-            assert_eq!(response.headers().contains_key("retry-after"), is_away, "{path}");
+            let unavailable = needed.iter().zip(away).any(|(needed, away)| *needed && away);
+            let expected = if unavailable { 503 } else { status };
+            assert_eq!(response.status(), expected, "{method} {path}, away: {away:?}");
+            assert_eq!(response.headers().contains_key("retry-after"), unavailable, "{method} {path}");
         }
         let health = test::TestRequest::with_uri("/healthz").to_request();
         assert_eq!(test::call_service(&service, health).await.status(), 200);
