@@ -43,3 +43,26 @@ impl VerifiedTokens {
         self.0.insert(digest, token);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::domain::{AccessClaims, SessionId, UnixMillis, UserId};
+
+    #[test]
+    fn however_many_tokens_are_genuine_no_more_are_remembered_than_there_is_room_for() {
+        let id = SessionId([1; SessionId::BYTES]);
+        let claims = AccessClaims::new(UserId(1), id, String::new(), UnixMillis(0), Duration::from_mins(15));
+        let token = VerifiedToken::try_from(claims).unwrap();
+        let tokens = VerifiedTokens::default();
+        for number in 0..2 * CAPACITY {
+            let digest = TokenDigest::of(&number.to_string());
+            tokens.insert(digest, token);
+            assert!(tokens.get(&digest).is_some(), "the latest is remembered");
+            assert!(tokens.0.len() <= CAPACITY, "{} after {number}", tokens.0.len());
+        }
+        assert!(tokens.0.len() > CAPACITY / 2, "{}", tokens.0.len());
+    }
+}

@@ -6,7 +6,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::helpers::eventually;
+use crate::helpers::{Backend, eventually};
 use crate::keys::rotation::World;
 
 /// A resource server with its own copy of the public keys.
@@ -21,7 +21,7 @@ impl Verifier {
         let peers = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/peers");
         assert!(peers.join("node_modules/jose").exists(), "the peers are not installed: run `npm ci` in tests/peers");
         let mut command = Command::new("node");
-        command.arg(peers.join("jose-verifier.mjs")).arg(format!("{}/.well-known/jwks.json", world.url()));
+        command.arg(peers.join("jose-verifier.mjs")).arg(format!("{}/.well-known/jwks.json", world.url(0)));
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let (stdin, stdout) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
         Verifier { child, stdin, stdout }
@@ -54,8 +54,8 @@ fn refused(code: &str) -> Value {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs Node.js and `npm ci` in tests/peers: run `make test`"]
 async fn jose_verifies_access_tokens_before_and_after_a_rotation() {
-    let world = World::start();
-    let old = world.login().await;
+    let world = World::start(Backend::Sqlite).await;
+    let old = world.login(0).await;
     let mut early = Verifier::start(&world);
     assert_eq!(early.judge(&old.access), verified(&old.kid));
     let (message, signature) = old.access.rsplit_once('.').unwrap();
@@ -64,13 +64,13 @@ async fn jose_verifies_access_tokens_before_and_after_a_rotation() {
     assert_eq!(early.judge(&forged), refused("ERR_JWS_SIGNATURE_VERIFICATION_FAILED"));
 
     assert!(world.keys(&["rotate"]).status.success());
-    eventually("the announcement", async || world.published().await.len() == 2).await;
+    eventually("the announcement", async || world.published(0).await.len() == 2).await;
     // This one keeps what it fetches now, and must know the key that is not used yet.
     let mut during = Verifier::start(&world);
     assert_eq!(during.judge(&old.access), verified(&old.kid));
     world.pass_minutes(10).await;
-    eventually("the relief", async || world.refresh(&old).await.kid != old.kid).await;
-    let new = world.login().await;
+    eventually("the relief", async || world.refresh(0, &old).await.kid != old.kid).await;
+    let new = world.login(0).await;
     let mut late = Verifier::start(&world);
     for verifier in [&mut during, &mut late] {
         assert_eq!(verifier.judge(&new.access), verified(&new.kid));
@@ -78,8 +78,8 @@ async fn jose_verifies_access_tokens_before_and_after_a_rotation() {
     }
 
     assert!(world.keys(&["rotate", "--now"]).status.success());
-    eventually("the replacement", async || world.protected(&new.access).await == 403).await;
-    let last = world.login().await;
+    eventually("the replacement", async || world.protected(0, &new.access).await == 403).await;
+    let last = world.login(0).await;
     let mut after = Verifier::start(&world);
     assert_eq!(after.judge(&last.access), verified(&last.kid));
     for replaced in [&old, &new] {

@@ -3,12 +3,9 @@
 //! The steps are minutes apart. A test does not wait for them: it moves the moments in the rows.
 
 use std::collections::HashSet;
-use std::path::Path;
 
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
-use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{AssertSqlSafe, ConnectOptions as _};
 
 use crate::helpers::{eventually, spawn_app};
 
@@ -38,12 +35,19 @@ async fn s6_the_public_keys_are_for_everybody_to_read_and_to_keep_a_while() {
 #[cfg(unix)]
 pub(crate) mod rotation {
     use super::*;
+    use crate::helpers::{Backend, on_both_stores};
     use crate::program::{Place, Program, refused};
 
+    on_both_stores!(
+        s6_running_servers_go_through_a_rotation_and_nobody_is_refused,
+        keys_that_may_be_known_to_others_are_replaced_at_once,
+    );
+
+    /// Two servers on one database.
     pub(crate) struct World {
         place: Place,
         database: String,
-        server: Program,
+        servers: [Program; 2],
     }
 
     /// A key as it was last seen, and a token that it signed.
@@ -54,17 +58,20 @@ pub(crate) mod rotation {
     }
 
     impl World {
-        pub(crate) fn start() -> World {
+        pub(crate) async fn start(backend: Backend) -> World {
             let place = Place::new();
-            let database = place.database("a.db");
-            let mut command = place.command(&["serve", "--demo", "--listen", "127.0.0.1:0", "--access-ttl", "15m"]);
-            command.args(["--database", &database]);
-            let server = Program::start(command);
-            World { place, database, server }
+            let database = place.database_on(backend).await;
+            let start = || {
+                let mut command = place.command(&["serve", "--demo", "--listen", "127.0.0.1:0", "--access-ttl", "15m"]);
+                command.args(["--database", &database]);
+                Program::start(command)
+            };
+            let servers = [start(), start()];
+            World { place, database, servers }
         }
 
-        pub(crate) fn url(&self) -> &str {
-            &self.server.url
+        pub(crate) fn url(&self, at: usize) -> &str {
+            &self.servers[at].url
         }
 
         pub(crate) fn keys(&self, arguments: &[&str]) -> std::process::Output {
@@ -80,39 +87,52 @@ pub(crate) mod rotation {
             String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
         }
 
-        pub(crate) async fn login(&self) -> Signed {
+        pub(crate) async fn login(&self, at: usize) -> Signed {
             let body = json!({ "username": "admin", "password": "123456" });
-            self.signed("/login", &body).await
+            self.signed(at, "/login", &body).await
         }
 
         /// The same refresh may be repeated for half a minute, and each answer is signed anew: cheaper than a login.
-        pub(crate) async fn refresh(&self, signed: &Signed) -> Signed {
-            self.signed("/refresh", &json!({ "refreshToken": signed.refresh })).await
+        pub(crate) async fn refresh(&self, at: usize, signed: &Signed) -> Signed {
+            self.signed(at, "/refresh", &json!({ "refreshToken": signed.refresh })).await
         }
 
-        async fn signed(&self, path: &str, body: &Value) -> Signed {
-            let request = client().post(format!("{}{path}", self.server.url)).json(body);
+        async fn signed(&self, at: usize, path: &str, body: &Value) -> Signed {
+            let request = client().post(format!("{}{path}", self.url(at))).json(body);
             let pair: Value = request.send().await.unwrap().json().await.unwrap();
             let [access, refresh] = ["accessToken", "refreshToken"].map(|name| pair[name].as_str().unwrap().to_owned());
             Signed { kid: jsonwebtoken::decode_header(&access).unwrap().kid.unwrap(), access, refresh }
         }
 
-        pub(crate) async fn protected(&self, access: &str) -> u16 {
-            let request = client().get(format!("{}/protected", self.server.url)).bearer_auth(access);
+        pub(crate) async fn protected(&self, at: usize, access: &str) -> u16 {
+            let request = client().get(format!("{}/protected", self.url(at))).bearer_auth(access);
             request.send().await.unwrap().status().as_u16()
         }
 
-        pub(crate) async fn published(&self) -> HashSet<String> {
-            let url = format!("{}/.well-known/jwks.json", self.server.url);
+        pub(crate) async fn published(&self, at: usize) -> HashSet<String> {
+            let url = format!("{}/.well-known/jwks.json", self.url(at));
             let jwks: Value = client().get(url).send().await.unwrap().json().await.unwrap();
             jwks["keys"].as_array().unwrap().iter().map(|key| key["kid"].as_str().unwrap().to_owned()).collect()
+        }
+
+        /// Answers whether both servers publish these keys and no others.
+        async fn both_publish(&self, kids: &[&String]) -> bool {
+            let expected: HashSet<String> = kids.iter().map(|kid| (*kid).clone()).collect();
+            self.published(0).await == expected && self.published(1).await == expected
+        }
+
+        /// Expects both servers to answer a call with such a token like this.
+        async fn expect_both(&self, access: &str, status: u16) {
+            for at in 0..2 {
+                assert_eq!(self.protected(at, access).await, status, "server {at}");
+            }
         }
 
         /// Lets everything that the keys have planned be so much nearer.
         pub(crate) async fn pass_minutes(&self, minutes: u32) {
             let millis = minutes * 60_000;
-            execute(&self.place.path("a.db"), &format!("UPDATE signing_keys SET signs_from = signs_from - {millis}"))
-                .await;
+            let sql = format!("UPDATE signing_keys SET signs_from = signs_from - {millis}");
+            self.place.execute(&self.database, &sql).await;
         }
     }
 
@@ -120,16 +140,10 @@ pub(crate) mod rotation {
         Client::builder().no_proxy().build().unwrap()
     }
 
-    async fn execute(database: &Path, sql: &str) {
-        let mut connection = SqliteConnectOptions::new().filename(database).connect().await.unwrap();
-        sqlx::query(AssertSqlSafe(sql)).execute(&mut connection).await.unwrap();
-    }
-
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn s6_a_running_server_goes_through_a_rotation_and_nobody_is_refused() {
-        let world = World::start();
-        let old = world.login().await;
-        assert_eq!(world.published().await, HashSet::from([old.kid.clone()]));
+    async fn s6_running_servers_go_through_a_rotation_and_nobody_is_refused(backend: Backend) {
+        let world = World::start(backend).await;
+        let old = world.login(0).await;
+        assert!(world.both_publish(&[&old.kid]).await);
         assert_eq!(world.list().len(), 1);
         assert!(world.list()[0].starts_with(&format!("{}  signing since 2", old.kid)), "{:?}", world.list());
 
@@ -138,49 +152,64 @@ pub(crate) mod rotation {
         let said = String::from_utf8(rotated.stderr).unwrap();
         assert!(said.starts_with("Announced the signing key ") && rotated.stdout.is_empty(), "{said}");
         assert!(refused(&world.keys(&["rotate"]), 1).contains("is announced already"));
-        // Published, not used.
-        eventually("the announcement", async || world.published().await.len() == 2).await;
-        assert_eq!(world.login().await.kid, old.kid);
+        // Published by both, used by neither.
+        let announced = world.list()[1].split("  ").next().unwrap().to_owned();
+        assert!(said.contains(&announced), "{said}");
+        eventually("the announcement", async || {
+            for at in 0..2 {
+                assert_eq!(world.refresh(at, &old).await.kid, old.kid, "server {at}");
+            }
+            world.both_publish(&[&old.kid, &announced]).await
+        })
+        .await;
         assert!(world.list()[1].contains("  announced, signs from 2"), "{:?}", world.list());
 
         world.pass_minutes(10).await;
-        eventually("the relief", async || world.refresh(&old).await.kid != old.kid).await;
-        let new = world.login().await;
-        assert!(said.contains(&new.kid), "{said}");
-        assert_eq!(world.published().await, HashSet::from([old.kid.clone(), new.kid.clone()]));
-        assert_eq!((world.protected(&old.access).await, world.protected(&new.access).await), (200, 200));
+        for at in 0..2 {
+            eventually("the relief", async || world.refresh(at, &old).await.kid == announced).await;
+        }
+        let new = world.login(0).await;
+        assert_eq!(new.kid, announced);
+        assert!(world.both_publish(&[&old.kid, &new.kid]).await);
+        for access in [&old.access, &new.access] {
+            world.expect_both(access, 200).await;
+        }
         assert!(world.list()[0].starts_with(&format!("{}  verifying until 2", old.kid)), "{:?}", world.list());
 
         world.pass_minutes(16).await;
-        eventually("the end", async || world.published().await == HashSet::from([new.kid.clone()])).await;
-        assert_eq!((world.protected(&old.access).await, world.protected(&new.access).await), (403, 200));
+        eventually("the end", async || world.both_publish(&[&new.kid]).await).await;
+        world.expect_both(&old.access, 403).await;
+        world.expect_both(&new.access, 200).await;
         eventually("the removal", async || world.list().len() == 1).await;
 
-        let log = world.server.stop().stderr;
-        for event in ["a new signing key is published", "signed with another key", "a signing key is gone"] {
-            let lines: Vec<&str> = log.lines().filter(|line| line.contains(event)).collect();
-            assert!(lines.len() == 1 && lines[0].contains("WARN"), "{event} in {log}");
+        for server in world.servers {
+            let log = server.stop().stderr;
+            for event in ["a new signing key is published", "signed with another key", "a signing key is gone"] {
+                let lines: Vec<&str> = log.lines().filter(|line| line.contains(event)).collect();
+                assert!(lines.len() == 1 && lines[0].contains("WARN"), "{event} in {log}");
+            }
         }
     }
 
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn keys_that_may_be_known_to_others_are_replaced_at_once() {
-        let world = World::start();
-        let old = world.login().await;
-        assert_eq!(world.protected(&old.access).await, 200);
+    async fn keys_that_may_be_known_to_others_are_replaced_at_once(backend: Backend) {
+        let world = World::start(backend).await;
+        let old = world.login(0).await;
+        world.expect_both(&old.access, 200).await;
         assert_eq!(world.keys(&["rotate"]).status.code(), Some(0));
         let replaced = world.keys(&["rotate", "--now"]);
         assert_eq!(replaced.status.code(), Some(0));
-        eventually("the refusal", async || world.protected(&old.access).await == 403).await;
-        let new = world.login().await;
+        for at in 0..2 {
+            eventually("the refusal", async || world.protected(at, &old.access).await == 403).await;
+        }
+        let new = world.login(0).await;
         assert_ne!(new.kid, old.kid);
-        assert_eq!(world.published().await, HashSet::from([new.kid.clone()]));
-        assert_eq!(world.protected(&new.access).await, 200);
+        assert!(world.both_publish(&[&new.kid]).await);
+        world.expect_both(&new.access, 200).await;
     }
 
-    #[test]
-    fn only_who_has_the_pepper_makes_keys() {
-        let world = World::start();
+    #[tokio::test]
+    async fn only_who_has_the_pepper_makes_keys() {
+        let world = World::start(Backend::Sqlite).await;
         let before = world.list();
         std::fs::remove_file(world.place.path("a.db.pepper")).unwrap();
         assert!(refused(&world.keys(&["rotate"]), 1).contains("the pepper of this database is missing"));

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{ConnectOptions as _, Connection as _};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
 use tempfile::TempDir;
 
 use crate::helpers::Backend;
@@ -50,7 +50,8 @@ impl Place {
     }
 
     /// Runs a statement on such a database.
-    pub(crate) async fn execute(&self, database: &str, sql: &'static str) {
+    pub(crate) async fn execute(&self, database: &str, sql: &str) {
+        let sql = AssertSqlSafe(sql);
         match database.strip_prefix("sqlite:") {
             Some(path) => {
                 let mut connection = SqliteConnectOptions::new().filename(path).connect().await.unwrap();
