@@ -112,7 +112,12 @@ const LOGINS: usize = 4;
 
 async fn r11_whatever_ends_a_user_ends_it_among_refreshes_and_logins(backend: Backend) {
     let one = spawn_app_on(backend, |config| config.password_cost = LONGER).await;
-    let apps = [&one, &one.sibling().await];
+    let two = match backend {
+        Backend::Sqlite => None,
+        #[cfg(unix)]
+        Backend::Postgres => Some(one.sibling().await),
+    };
+    let apps = [&one, two.as_ref().unwrap_or(&one)];
     let users = Users::of(&one).await;
     let mut ended = Vec::new();
     for end in End::ALL {
@@ -169,6 +174,9 @@ async fn end_in_the_middle(end: End, after: usize, apps: [&TestApp; 2], users: &
     for app in apps {
         for pair in &over {
             assert_eq!(app.refresh_status(&pair.refresh, KEY).await, 403, "{name}");
+            if end == End::DeleteSession && std::ptr::eq(app, apps[0]) {
+                assert_eq!(app.protected_status(&pair.access).await, 403, "{name}: at once, where it was ended");
+            }
         }
         for (_, pair) in &others {
             assert_eq!(app.protected_status(&pair.access).await, 200, "{name}: another session");
