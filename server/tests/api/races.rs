@@ -160,9 +160,9 @@ async fn end_in_the_middle(end: End, after: usize, apps: [&TestApp; 2], users: &
         users.end(end, apps[0], &name, &sessions[0], &sessions[1]).await;
         Instant::now() + PROMISE
     };
-    let (refreshed, late, moment) = tokio::join!(join_all(refreshes), join_all(logins), ending);
+    let (answers, late, moment) = tokio::join!(join_all(refreshes), join_all(logins), ending);
 
-    let all = sessions.into_iter().enumerate().chain(refreshed.into_iter().flatten());
+    let all = sessions.into_iter().enumerate().chain(answers.into_iter().flatten());
     let (over, others): (Vec<_>, Vec<_>) = all.partition(|(session, _)| end != End::DeleteSession || *session == 0);
     let mut over: Vec<Tokens> = over.into_iter().map(|(_, pair)| pair).collect();
     let late = late.into_iter().flatten();
