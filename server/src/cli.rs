@@ -153,6 +153,25 @@ pub enum PepperCommand {
     /// Put a new pepper before the present one in the pepper file; servers that are started from now on use it, and nobody
     /// is logged out
     Rotate(DatabaseArgs),
+    /// Forget a pepper that is lost: its sessions and signing keys are removed, and those of the others go on. Without
+    /// `--yes` it only says what would end
+    Forget(PepperForgetArgs),
+}
+
+/// Which pepper to forget
+#[derive(Debug, Args)]
+pub struct PepperForgetArgs {
+    /// Number of the pepper, as `pepper list` shows it
+    #[arg(value_name = "ID", value_parser = clap::value_parser!(i64).range(1..))]
+    pub id: i64,
+
+    /// End what was made with it; stop all servers before, since one that still has it would go on to use it
+    #[arg(long, env = "AUTHCLI_SERVER_YES", value_parser = FalseyValueParser::new())]
+    pub yes: bool,
+
+    /// Which database
+    #[command(flatten)]
+    pub database: DatabaseArgs,
 }
 
 /// What to do with sessions

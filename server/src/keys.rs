@@ -289,6 +289,11 @@ pub async fn replace(store: &dyn KeyStore, peppers: &Peppers) -> Result<KeyId, K
     Ok(key.id)
 }
 
+/// Makes the key that signs where all others are gone with a pepper that is forgotten.
+pub fn in_place_of_lost(rest: &Peppers) -> Result<SealedKey, KeyError> {
+    Ok(new_key(rest)?)
+}
+
 /// Returns what each key of a list does at the moment of the list.
 pub fn phases(list: &KeyList) -> Vec<KeyPhase> {
     let times: Vec<KeyTimes> = list.keys.iter().map(|key| key.times).collect();

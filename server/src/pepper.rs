@@ -24,7 +24,7 @@ use zeroize::Zeroizing;
 pub use self::error::PepperError;
 pub use self::needs::Needs;
 use self::needs::refuse_needed;
-pub use self::operator::{Listed, Role, list, rotate};
+pub use self::operator::{Listed, Lost, Role, list, lost, rotate};
 use self::secret::Pepper;
 pub use self::source::PepperSource;
 use crate::domain::{SessionKey, ThrottleKey};

@@ -267,6 +267,15 @@ pub struct KnownPepper {
     pub throttle_key: Option<Vec<u8>>,
 }
 
+/// What ended with a pepper.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Forgotten {
+    /// How many sessions that lived.
+    pub sessions: u64,
+    /// How many signing keys.
+    pub keys: u64,
+}
+
 /// Sessions that live.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LiveSessions {
@@ -317,6 +326,11 @@ pub trait KeyStore: Send + Sync {
     /// Returns how many sessions live that were opened with a pepper. That a user is disabled does not count, because that
     /// can be undone.
     async fn live_sessions_of_pepper(&self, id: PepperId) -> Result<LiveSessions, StoreError>;
+
+    /// Removes a pepper and all that was made with it, and adds `key`, which signs at once, where no signing key is left;
+    /// answers none if the database does not know it. Sessions may go in steps: of one that fails, those before it stay
+    /// done.
+    async fn forget_pepper(&self, id: PepperId, key: Option<&SealedKey>) -> Result<Option<Forgotten>, StoreError>;
 
     /// Returns all signing keys.
     async fn signing_keys(&self) -> Result<KeyList, StoreError>;

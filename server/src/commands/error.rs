@@ -50,7 +50,7 @@ pub enum CommandError {
     #[error("stopped at once by a second signal; requests that were under way were cut off")]
     CutOff,
     /// No home directory to find the default database in.
-    #[error("there is no home directory to keep the database in")]
+    #[error("there is no home directory to keep the database or its pepper in")]
     NoHome,
     /// A directory that could not be made.
     #[error("could not make the directory {}", path.display())]
@@ -142,7 +142,9 @@ impl CommandError {
             Self::DatabaseUrl(_) => "for example `--database sqlite:/var/lib/authcli/authcli.db`",
             Self::Listen { .. } => "for example `--listen 127.0.0.1:3000`",
             Self::Telemetry(TelemetryError::Filter(_)) => "for example `AUTHCLI_SERVER_LOG=debug`",
-            Self::NoHome => "`--database sqlite:PATH` names a place",
+            Self::NoHome => {
+                "`--database sqlite:PATH` names a place for both; for PostgreSQL, AUTHCLI_SERVER_PEPPER holds the pepper"
+            }
             Self::UserExists(_) => "`authcli-server user password NAME` changes its password",
             Self::KeyAnnounced => "`authcli-server keys list` shows when it signs; `--now` replaces all keys at once",
             Self::Pepper(error) => return error.hint(),

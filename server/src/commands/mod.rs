@@ -27,6 +27,7 @@ pub async fn run(command: Command) -> Result<(), CommandError> {
         Command::Keys(KeysCommand::Rotate(args)) => keys::rotate(args).await,
         Command::Pepper(PepperCommand::List(args)) => pepper::list(args).await,
         Command::Pepper(PepperCommand::Rotate(args)) => pepper::rotate(args).await,
+        Command::Pepper(PepperCommand::Forget(args)) => pepper::forget(args).await,
         Command::Sessions(SessionsCommand::Revoke(args)) => sessions::revoke(args).await,
         Command::Migrate(args) => migrate::migrate(args).await,
     }

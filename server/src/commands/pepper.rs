@@ -4,8 +4,10 @@ use std::fmt::Write as _;
 
 use super::CommandError;
 use super::context::{database_url, open_database, pepper_source, print, tell};
-use crate::cli::DatabaseArgs;
-use crate::pepper::{self, Listed, Role};
+use crate::cli::{DatabaseArgs, PepperForgetArgs};
+use crate::keys;
+use crate::pepper::{self, Listed, PepperError, PepperSource, Role};
+use crate::ports::{Forgotten, PepperId, Store};
 use crate::store::Missing;
 
 /// Lists the peppers, a line each: number, what it does, what needs it.
@@ -50,4 +52,38 @@ pub(super) async fn rotate(args: DatabaseArgs) -> Result<(), CommandError> {
     rotated?;
     tell("Put a new pepper before the present one; start the servers anew, each with the same peppers, to use it");
     Ok(())
+}
+
+/// Forgets a pepper that is lost; without `--yes`, says what would end.
+pub(super) async fn forget(args: PepperForgetArgs) -> Result<(), CommandError> {
+    let source = pepper_source(&database_url(&args.database)?)?;
+    let store = open_database(&args.database, Missing::Refuse).await?;
+    let forgotten = forget_lost(&*store, &source, PepperId(args.id), args.yes).await;
+    store.close().await;
+    let Forgotten { sessions, keys } = forgotten?;
+    let plural = |count: u64| if count == 1 { "" } else { "s" };
+    tell(&format!(
+        "Forgot the pepper {}: {sessions} session{} ended, {keys} signing key{} removed",
+        args.id,
+        plural(sessions),
+        plural(keys)
+    ));
+    Ok(())
+}
+
+async fn forget_lost(
+    store: &dyn Store,
+    source: &PepperSource,
+    id: PepperId,
+    agreed: bool,
+) -> Result<Forgotten, CommandError> {
+    let lost = pepper::lost(source, store, id).await?;
+    if !agreed {
+        return Err(PepperError::NotAgreed { id, ending: lost.needs }.into());
+    }
+    // Without others, the next start makes a key with its own pepper.
+    let key = lost.rest.as_ref().map(keys::in_place_of_lost).transpose()?;
+    let forgotten = store.forget_pepper(id, key.as_ref()).await?;
+    // None only if somebody else has forgotten it in this moment.
+    Ok(forgotten.ok_or(PepperError::Unknown(id))?)
 }

@@ -11,7 +11,7 @@ use tokio::time::advance;
 use super::*;
 use crate::domain::{JWKS_MAX_AGE, SessionId, UserId};
 use crate::pepper::{Absent, PepperSource};
-use crate::ports::{KnownPepper, LiveSessions, PepperId, ScheduledKey};
+use crate::ports::{Forgotten, KnownPepper, LiveSessions, PepperId, ScheduledKey};
 
 const LIFE: Duration = Duration::from_mins(15);
 const SECOND: Duration = Duration::from_secs(1);
@@ -53,6 +53,9 @@ impl KeyStore for Database {
     }
     async fn live_sessions_of_pepper(&self, _: PepperId) -> Result<LiveSessions, StoreError> {
         Ok(LiveSessions { count: 0, until: None })
+    }
+    async fn forget_pepper(&self, _: PepperId, _: Option<&SealedKey>) -> Result<Option<Forgotten>, StoreError> {
+        Ok(None)
     }
     async fn signing_keys(&self) -> Result<KeyList, StoreError> {
         self.reads.fetch_add(1, Ordering::SeqCst);

@@ -52,6 +52,20 @@ pub enum PepperError {
     /// The last rotation has not reached a server yet.
     #[error("a new pepper waits already: no server was started with it yet")]
     Waiting,
+    /// The database knows none of that number.
+    #[error("this database knows no pepper {}", .0.0)]
+    Unknown(PepperId),
+    /// It is to be forgotten, but it is there.
+    #[error("the pepper {} is not lost: it is among those that are given", .0.0)]
+    NotLost(PepperId),
+    /// It is to be forgotten, and nobody has said that its sessions may end.
+    #[error("nothing was changed: with the pepper {}, {ending} would end", id.0)]
+    NotAgreed {
+        /// The one that is to go.
+        id: PepperId,
+        /// What goes with it.
+        ending: Needs,
+    },
     /// Others keep adding peppers of theirs.
     #[error("the peppers of this database kept changing")]
     Contended,
@@ -68,14 +82,27 @@ impl PepperError {
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Missing(_) | Self::Mismatch => {
-                "restore the pepper file that lay beside the database, or set AUTHCLI_SERVER_PEPPER"
+                "restore the pepper file that lay beside the database, or set AUTHCLI_SERVER_PEPPER; if that is lost, \
+                 `authcli-server pepper forget` each that `authcli-server pepper list` calls absent"
             }
-            Self::StillNeeded { .. } => {
-                "put it back after the newer ones until `authcli-server pepper list` says that nothing needs it; \
-                 `sessions revoke` and `keys rotate --now` end what does"
+            Self::StillNeeded { id, .. } => {
+                return Some(format!(
+                    "put it back, the newest first, until `authcli-server pepper list` says that nothing needs it; if \
+                     it is lost, `authcli-server pepper forget {}` says what ends with it",
+                    id.0
+                ));
             }
-            Self::NewerMissing(_) => {
-                "another server was started with it: give all of them the same peppers, that one before the older ones"
+            Self::NewerMissing(id) => {
+                return Some(format!(
+                    "another server was started with it: give all of them the same peppers, that one before the older \
+                     ones; if it is lost, `authcli-server pepper forget {}` says what ends with it",
+                    id.0
+                ));
+            }
+            Self::Unknown(_) => "`authcli-server pepper list` shows them",
+            Self::NotLost(_) => "take it out of the pepper file or AUTHCLI_SERVER_PEPPER first, and keep a copy",
+            Self::NotAgreed { .. } => {
+                "put it back if there is a copy, and nothing ends; if there is none, stop all servers and add `--yes`"
             }
             Self::Exposed(path) => return Some(format!("chmod 600 {}", path.display())),
             Self::Unusable(_) => "`openssl rand -base64 32` makes one",

@@ -1,7 +1,7 @@
 //! The peppers as the operator sees them, and how they are replaced.
 
 use super::secret::Pepper;
-use super::{Needs, PepperError, PepperSource, find};
+use super::{Needs, PepperError, PepperSource, Peppers, find, throttle_key};
 use crate::ports::{KeyStore, PepperId};
 
 /// What one pepper does.
@@ -66,4 +66,30 @@ pub async fn rotate(source: &PepperSource, store: &dyn KeyStore) -> Result<(), P
         return Err(PepperError::NewerMissing(newer));
     }
     source.rotate()
+}
+
+/// A pepper that is lost.
+#[derive(Debug)]
+pub struct Lost {
+    /// What ends when it is forgotten.
+    pub needs: Needs,
+    /// Those that are left; none if the database knows none of those that are given.
+    pub rest: Option<Peppers>,
+}
+
+/// Looks at a pepper that is to be forgotten. One that is given is not lost, and is refused.
+pub async fn lost(source: &PepperSource, store: &dyn KeyStore, id: PepperId) -> Result<Lost, PepperError> {
+    let known = store.known_peppers().await?;
+    if known.iter().all(|known| known.id != id) {
+        return Err(PepperError::Unknown(id));
+    }
+    let given = source.read()?.unwrap_or_default().into_iter().map(Pepper);
+    let all: Vec<_> = given.filter_map(|pepper| Some((find(&pepper, &known)?, pepper))).collect();
+    if all.iter().any(|(known, _)| known.id == id) {
+        return Err(PepperError::NotLost(id));
+    }
+    let needs = Needs::of(id, &store.signing_keys().await?, store).await?;
+    let throttle_key = all.first().map(|(known, pepper)| throttle_key(pepper, known)).transpose()?;
+    let all = all.into_iter().map(|(known, pepper)| (known.id, pepper)).collect();
+    Ok(Lost { needs, rest: throttle_key.map(|throttle_key| Peppers { all, throttle_key, newer_waits: false }) })
 }

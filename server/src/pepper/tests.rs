@@ -9,7 +9,7 @@ use secrecy::{ExposeSecret as _, SecretSlice, SecretString};
 
 use super::*;
 use crate::domain::{KeyId, KeyTimes, UnixMillis};
-use crate::ports::{KeyList, LiveSessions, ScheduledKey, SealedKey};
+use crate::ports::{Forgotten, KeyList, LiveSessions, ScheduledKey, SealedKey};
 
 /// A database that knows no more than its peppers and what needs them.
 #[derive(Default)]
@@ -39,6 +39,9 @@ impl KeyStore for Database {
     async fn live_sessions_of_pepper(&self, id: PepperId) -> Result<LiveSessions, StoreError> {
         let count = self.sessions.lock().unwrap().iter().filter(|of| **of == id).count() as u64;
         Ok(LiveSessions { count, until: (count > 0).then_some(UnixMillis(1_767_225_600_000)) })
+    }
+    async fn forget_pepper(&self, _: PepperId, _: Option<&SealedKey>) -> Result<Option<Forgotten>, StoreError> {
+        Err(no_changes())
     }
     async fn signing_keys(&self) -> Result<KeyList, StoreError> {
         Ok(KeyList { now: UnixMillis(1_000_000_000), keys: self.keys.lock().unwrap().clone() })

@@ -17,8 +17,8 @@ use authcli_server::keys::KeyRing;
 use authcli_server::password::Passwords;
 use authcli_server::pepper::{Absent, Peppers};
 use authcli_server::ports::{
-    KeyList, KeyStore, KnownPepper, LiveSession, LiveSessions, LoginAttempts, NewSession, PasswordHash, PepperId,
-    Reuse, Rotation, SealedKey, SessionDirectory, SessionRow, SessionSelection, SessionStore, SessionSummary,
+    Forgotten, KeyList, KeyStore, KnownPepper, LiveSession, LiveSessions, LoginAttempts, NewSession, PasswordHash,
+    PepperId, Reuse, Rotation, SealedKey, SessionDirectory, SessionRow, SessionSelection, SessionStore, SessionSummary,
     StoreError, StoredLogin,
 };
 use authcli_server::routes::{self, TrustedProxies};
@@ -171,6 +171,9 @@ impl KeyStore for Keys {
     }
     async fn live_sessions_of_pepper(&self, id: PepperId) -> Result<LiveSessions, StoreError> {
         self.store.live_sessions_of_pepper(id).await
+    }
+    async fn forget_pepper(&self, id: PepperId, key: Option<&SealedKey>) -> Result<Option<Forgotten>, StoreError> {
+        self.store.forget_pepper(id, key).await
     }
     async fn signing_keys(&self) -> Result<KeyList, StoreError> {
         if self.away.load(Ordering::SeqCst) {

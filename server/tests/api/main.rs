@@ -14,6 +14,8 @@ mod cors;
 mod crashes;
 mod ends;
 mod expiry;
+#[cfg(unix)]
+mod forget;
 mod helpers;
 #[cfg(unix)]
 mod jose;

@@ -132,14 +132,14 @@ async fn failed_logins_are_counted_on_under_a_new_pepper(backend: Backend) {
 }
 
 /// A server's place, its database, and where its peppers lie.
-struct Scene {
-    place: Place,
-    database: String,
-    file: PathBuf,
+pub(crate) struct Scene {
+    pub(crate) place: Place,
+    pub(crate) database: String,
+    pub(crate) file: PathBuf,
 }
 
 impl Scene {
-    async fn new(backend: Backend) -> Scene {
+    pub(crate) async fn new(backend: Backend) -> Scene {
         let place = Place::new();
         let database = place.database_on(backend).await;
         let file = match database.strip_prefix("sqlite:") {
@@ -149,18 +149,18 @@ impl Scene {
         Scene { place, database, file }
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = self.place.command(arguments);
         command.env("AUTHCLI_SERVER_DATABASE", &self.database);
         command
     }
 
-    fn serve(&self) -> Command {
+    pub(crate) fn serve(&self) -> Command {
         self.command(&["serve", "--demo", "--listen", "127.0.0.1:0"])
     }
 
     /// Runs a command that must work, and returns what it prints on both streams.
-    fn run(&self, arguments: &[&str]) -> String {
+    pub(crate) fn run(&self, arguments: &[&str]) -> String {
         let output = self.command(arguments).output().unwrap();
         let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
         assert!(output.status.success(), "{arguments:?}: {text}");
@@ -168,31 +168,31 @@ impl Scene {
     }
 
     /// Expects that no server starts; returns why.
-    fn refused(&self) -> String {
+    pub(crate) fn refused(&self) -> String {
         refused(&self.serve().output().unwrap(), 1)
     }
 }
 
 /// Writes peppers as an operator does.
-fn write(file: &Path, peppers: &[&str]) {
+pub(crate) fn write(file: &Path, peppers: &[&str]) {
     fs::write(file, peppers.join("\n") + "\n").unwrap();
     fs::set_permissions(file, fs::Permissions::from_mode(0o600)).unwrap();
 }
 
-async fn post(server: &Program, path: &str, body: &Value) -> (u16, Value) {
+pub(crate) async fn post(server: &Program, path: &str, body: &Value) -> (u16, Value) {
     let client = Client::builder().no_proxy().build().unwrap();
     let request = client.post(format!("{}{path}", server.url)).header("Idempotency-Key", KEY).json(body);
     let response = request.send().await.unwrap();
     (response.status().as_u16(), response.json().await.unwrap_or(Value::Null))
 }
 
-async fn protected(server: &Program, access: &str) -> u16 {
+pub(crate) async fn protected(server: &Program, access: &str) -> u16 {
     let client = Client::builder().no_proxy().build().unwrap();
     let request = client.get(format!("{}/protected", server.url)).bearer_auth(access);
     request.send().await.unwrap().status().as_u16()
 }
 
-async fn login(server: &Program) -> Value {
+pub(crate) async fn login(server: &Program) -> Value {
     let (status, pair) = post(server, "/login", &json!({ "username": "admin", "password": "123456" })).await;
     assert_eq!(status, 200);
     pair

@@ -29,11 +29,11 @@ const REVOKE_OWN: &str = concat!(
 const WAS_REVOKED: &str =
     "SELECT id FROM sessions WHERE id = $1 AND user_id = $2 AND revoked_reason = 'revoked by user'";
 
-/// How many sessions one step of a revocation looks at: few enough that nobody waits for it.
-const STEP: i64 = 1000;
+/// How many sessions one step of a walk looks at: few enough that nobody waits for it.
+pub(super) const STEP: i64 = 1000;
 
 /// Where the next step of a walk through all sessions ends.
-const STEP_END: &str = "SELECT id FROM (SELECT id FROM sessions WHERE id > $1 ORDER BY id LIMIT $2) AS step
+pub(super) const STEP_END: &str = "SELECT id FROM (SELECT id FROM sessions WHERE id > $1 ORDER BY id LIMIT $2) AS step
     ORDER BY id DESC LIMIT 1";
 
 const REVOKE_SELECTED: &str = concat!(

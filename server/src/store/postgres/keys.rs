@@ -8,9 +8,11 @@ use sqlx::postgres::PgRow;
 
 use super::connection::{Done, Statement};
 use super::errors::store_error;
-use super::{PostgresStore, now};
+use super::{PostgresStore, forget, now};
 use crate::domain::{KeyId, KeyTimes, UnixMillis, whole_millis};
-use crate::ports::{KeyList, KeyStore, KnownPepper, LiveSessions, PepperId, ScheduledKey, SealedKey, StoreError};
+use crate::ports::{
+    Forgotten, KeyList, KeyStore, KnownPepper, LiveSessions, PepperId, ScheduledKey, SealedKey, StoreError,
+};
 use crate::store::corrupt;
 
 const KNOWN_PEPPERS: &str = "SELECT id, check_value, throttle_key FROM peppers ORDER BY id";
@@ -39,11 +41,11 @@ const SIGNING_KEYS: &str = concat!(
 );
 
 /// Held to the end of the transaction: of two servers or operators who look for a key at once, one sees the other's.
-const LOCK_KEYS: &str = "LOCK TABLE signing_keys IN SHARE ROW EXCLUSIVE MODE";
+pub(super) const LOCK_KEYS: &str = "LOCK TABLE signing_keys IN SHARE ROW EXCLUSIVE MODE";
 
 const REMOVE_ALL_KEYS: &str = "DELETE FROM signing_keys";
 
-const ADD_FIRST_KEY: &str = concat!(
+pub(super) const ADD_FIRST_KEY: &str = concat!(
     "INSERT INTO signing_keys (kid, algorithm, sealed, pepper_id, created_at, signs_from, longest_life)
      SELECT $1, 'EdDSA', $2, $3, ",
     now!(),
@@ -86,6 +88,10 @@ impl KeyStore for PostgresStore {
         let count: i64 = row.try_get("count").map_err(store_error)?;
         let until: Option<i64> = row.try_get("until").map_err(store_error)?;
         Ok(LiveSessions { count: count.unsigned_abs(), until: until.map(UnixMillis) })
+    }
+
+    async fn forget_pepper(&self, id: PepperId, key: Option<&SealedKey>) -> Result<Option<Forgotten>, StoreError> {
+        forget::forget(self, id, key).await
     }
 
     async fn signing_keys(&self) -> Result<KeyList, StoreError> {
@@ -139,7 +145,7 @@ impl PostgresStore {
 }
 
 /// Returns the statement that adds `key`.
-fn bound<'q>(statement: &'static str, key: &'q SealedKey) -> Statement<'q> {
+pub(super) fn bound<'q>(statement: &'static str, key: &'q SealedKey) -> Statement<'q> {
     sqlx::query(statement).bind(&key.id.0).bind(&key.sealed).bind(key.pepper_id.0)
 }
 

@@ -13,6 +13,7 @@ mod attempts;
 mod connection;
 mod directory;
 mod errors;
+mod forget;
 mod keys;
 mod sessions;
 mod sweep;

@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{SqliteStore, now, store_error};
+use super::{SqliteStore, forget, now, store_error};
 use crate::domain::{KeyId, KeyTimes, UnixMillis, whole_millis};
-use crate::ports::{KeyList, KeyStore, KnownPepper, LiveSessions, PepperId, ScheduledKey, SealedKey, StoreError};
+use crate::ports::{
+    Forgotten, KeyList, KeyStore, KnownPepper, LiveSessions, PepperId, ScheduledKey, SealedKey, StoreError,
+};
 use crate::store::corrupt;
 
 const KNOWN_PEPPERS: &str = "SELECT id, check_value, throttle_key FROM peppers ORDER BY id";
@@ -17,7 +19,7 @@ const ADD_PEPPER: &str = concat!(
     ") ON CONFLICT DO NOTHING"
 );
 
-const LIVE_OF_PEPPER: &str = concat!(
+pub(super) const LIVE_OF_PEPPER: &str = concat!(
     "SELECT count(*), max(min(idle_expires_at, absolute_expires_at)) FROM sessions
      WHERE pepper_id = ?1 AND revoked_at IS NULL AND idle_expires_at > ",
     now!(),
@@ -33,7 +35,7 @@ const SIGNING_KEYS: &str = concat!(
      FROM (SELECT 1) LEFT JOIN signing_keys ON algorithm = 'EdDSA' ORDER BY signs_from, kid"
 );
 
-const ADD_FIRST_KEY: &str = concat!(
+pub(super) const ADD_FIRST_KEY: &str = concat!(
     "INSERT INTO signing_keys (kid, algorithm, sealed, pepper_id, created_at, signs_from, longest_life)
      SELECT ?1, 'EdDSA', ?2, ?3, ",
     now!(),
@@ -86,6 +88,10 @@ impl KeyStore for SqliteStore {
             .await
             .map_err(store_error)?;
         Ok(LiveSessions { count: count.unsigned_abs(), until: until.map(UnixMillis) })
+    }
+
+    async fn forget_pepper(&self, id: PepperId, key: Option<&SealedKey>) -> Result<Option<Forgotten>, StoreError> {
+        forget::forget(self, id, key).await
     }
 
     async fn signing_keys(&self) -> Result<KeyList, StoreError> {

@@ -8,6 +8,7 @@
 
 mod attempts;
 mod directory;
+mod forget;
 mod keys;
 mod sessions;
 mod sweep;
