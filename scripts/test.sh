@@ -7,7 +7,7 @@ source scripts/common.sh
 start=$SECONDS
 
 need gnome-keyring-daemon=gnome-keyring dbus-daemon=dbus secret-tool=libsecret-tools script=bsdutils node=nodejs npm=npm \
-  initdb=postgresql jq=jq curl=curl python3=python3 zsh=zsh fish=fish man=man-db mandoc=mandoc \
+  initdb=postgresql sqlite3=sqlite3 jq=jq curl=curl python3=python3 zsh=zsh fish=fish man=man-db mandoc=mandoc \
   chromium=chromium
 node -e 'process.exit(Number(process.versions.node.split(".")[0]) < 18 ? 1 : 0)' ||
   fail "the foreign peers need Node.js 18 or newer, this is $(node --version)"

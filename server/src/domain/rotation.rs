@@ -250,9 +250,7 @@ mod tests {
         }
 
         #[test]
-        fn a_client_that_repeats_its_attempt_is_never_logged_out(
-            repeats in prop::collection::vec((0..4_u8, 0..100_000_i64), 1..40)
-        ) {
+        fn a_client_that_repeats_its_attempt_is_never_logged_out(steps in prop::collection::vec(step(), 1..60)) {
             let far = UnixMillis(i64::MAX);
             let mut model = Model {
                 state: SessionState {
@@ -265,18 +263,60 @@ mod tests {
                 alarms: 0,
             };
             let mut held = Generation::FIRST;
-            for (step, (lost_answers, pause)) in repeats.into_iter().enumerate() {
-                let attempt = hash(u8::try_from(step).unwrap());
-                let mut answer = model.present(held, attempt, false);
-                for _ in 0..lost_answers {
-                    model.state.now = UnixMillis(model.state.now.0 + pause);
-                    let again = model.present(held, attempt, false);
-                    prop_assert_eq!(again, answer);
-                    answer = again;
+            // What was sent, and what the row was like after each answer.
+            let (mut sent, mut rows) = (Vec::new(), vec![model.state.clone()]);
+            for (step, seed) in steps.into_iter().zip(0..) {
+                match step {
+                    Step::Refresh { lost_answers, pause } => {
+                        let mut answer = model.present(held, hash(seed), false);
+                        for _ in 0..lost_answers {
+                            model.state.now = UnixMillis(model.state.now.0 + pause);
+                            let again = model.present(held, hash(seed), false);
+                            prop_assert_eq!(again, answer);
+                            answer = again;
+                        }
+                        prop_assert!(answer.is_some());
+                        sent.push((held, hash(seed)));
+                        held = answer.unwrap();
+                        rows.push(model.state.clone());
+                    }
+                    Step::Restore { back } => {
+                        rows.truncate(rows.len().saturating_sub(back).max(1));
+                        model.state = SessionState { now: model.state.now, ..rows.last().unwrap().clone() };
+                        // What was on its way to the servers that were stopped will never arrive.
+                        sent.retain(|(_, attempt)| model.state.attempts.contains(attempt));
+                    }
+                    Step::LateDuplicate { back } => {
+                        if let Some((presented, attempt)) = sent.iter().rev().nth(back) {
+                            let newest = model.state.generation;
+                            let answer = model.present(*presented, *attempt, false);
+                            prop_assert!(answer.is_none_or(|answer| answer == newest && back == 0));
+                            prop_assert_eq!(model.state.generation, newest);
+                        }
+                    }
                 }
-                held = answer.unwrap();
+                prop_assert!(!model.state.revoked);
             }
             prop_assert_eq!(model.alarms, 0);
         }
+    }
+
+    /// What may happen to a client's session.
+    #[derive(Clone, Copy, Debug)]
+    enum Step {
+        /// The client refreshes, and repeats that after each answer that is lost.
+        Refresh { lost_answers: u8, pause: i64 },
+        /// The database is restored: the row is as it was so many refreshes ago.
+        Restore { back: usize },
+        /// A request that was answered before, one of the last four, arrives once more.
+        LateDuplicate { back: usize },
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            4 => (0..4_u8, 0..100_000_i64).prop_map(|(lost_answers, pause)| Step::Refresh { lost_answers, pause }),
+            1 => (0..8_usize).prop_map(|back| Step::Restore { back }),
+            2 => (0..4_usize).prop_map(|back| Step::LateDuplicate { back }),
+        ]
     }
 }

@@ -3,8 +3,6 @@
 //! A token that is ahead of its row is renewed all the same, so that its client loses nothing by a database that lost its
 //! last moments. That it has lost none, the rows alone can tell: they are looked at before anybody refreshes again.
 
-mod clients;
-
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -14,7 +12,7 @@ use futures_util::future::join_all;
 use rustix::process::Signal;
 use tokio::sync::watch;
 
-use self::clients::{Chain, Service, Visitor};
+use crate::clients::{Chain, Service, Visitor};
 use crate::helpers::{Backend, eventually, on_both_stores};
 use crate::postgres::{Cluster, database_url};
 use crate::program::{Place, Program};

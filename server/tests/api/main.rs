@@ -9,6 +9,8 @@ mod abandoned;
 mod away;
 #[cfg(unix)]
 mod checklist;
+#[cfg(unix)]
+mod clients;
 mod cors;
 #[cfg(unix)]
 mod crashes;
@@ -41,6 +43,8 @@ mod protected;
 mod proxy;
 mod races;
 mod refresh;
+#[cfg(unix)]
+mod restore;
 mod revocation;
 #[cfg(unix)]
 mod secrets;

@@ -125,7 +125,13 @@ impl Cluster {
         self.url(&name)
     }
 
-    fn url(&self, database: &str) -> String {
+    /// Returns the directory that the socket is in.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Returns the URL of a database.
+    pub(crate) fn url(&self, database: &str) -> String {
         format!("postgres:///{database}?host={}&port=5432&user=postgres", self.directory.display())
     }
 

@@ -1,4 +1,4 @@
-//! Clients that a crash meets in the middle of what they do, and what each of them may expect to find afterwards.
+//! Clients that a crash or a loss meets in the middle of what they do, and what each of them may expect to find afterwards.
 
 use std::time::{Duration, Instant};
 
@@ -16,18 +16,18 @@ const LATEST_REPEAT: Duration = Duration::from_secs(20);
 
 /// A server, as its clients reach it.
 #[derive(Clone)]
-pub(super) struct Service {
+pub(crate) struct Service {
     client: Client,
     url: String,
 }
 
 impl Service {
-    pub(super) fn of(server: &Program) -> Service {
+    pub(crate) fn of(server: &Program) -> Service {
         Service { client: Client::builder().no_proxy().build().unwrap(), url: server.url.clone() }
     }
 
     /// Returns the status, or that the connection broke.
-    pub(super) async fn get(&self, path: &str, access: Option<&str>) -> reqwest::Result<u16> {
+    pub(crate) async fn get(&self, path: &str, access: Option<&str>) -> reqwest::Result<u16> {
         let request = self.request(Method::GET, path);
         let request = access.into_iter().fold(request, RequestBuilder::bearer_auth);
         Ok(answer(request).await?.0)
@@ -35,6 +35,10 @@ impl Service {
 
     async fn log_in(&self) -> reqwest::Result<(u16, Value)> {
         answer(self.request(Method::POST, "/login").json(&json!({ "username": "admin", "password": "123456" }))).await
+    }
+
+    async fn log_out(&self, pair: &Pair) -> reqwest::Result<u16> {
+        Ok(answer(self.request(Method::POST, "/logout").json(&json!({ "refreshToken": pair.refresh }))).await?.0)
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
@@ -52,7 +56,7 @@ async fn answer(request: RequestBuilder) -> reqwest::Result<(u16, Value)> {
 }
 
 /// A pair of tokens, and what the second one says of itself.
-pub(super) struct Pair {
+pub(crate) struct Pair {
     access: String,
     refresh: String,
     session: SessionId,
@@ -73,7 +77,7 @@ impl Pair {
 }
 
 /// A client that keeps refreshing one session, and repeats what was not answered.
-pub(super) struct Chain {
+pub(crate) struct Chain {
     pair: Pair,
     /// Whether it names its attempts.
     keyed: bool,
@@ -84,18 +88,22 @@ pub(super) struct Chain {
 }
 
 impl Chain {
-    pub(super) async fn log_in(service: &Service, keyed: bool) -> Chain {
+    pub(crate) async fn log_in(service: &Service, keyed: bool) -> Chain {
         let (status, body) = service.log_in().await.unwrap();
         assert_eq!(status, 200);
         Chain { pair: Pair::of(&body), keyed, attempt: 0, unanswered: None }
     }
 
-    pub(super) fn access(&self) -> &str {
+    pub(crate) fn access(&self) -> &str {
         &self.pair.access
     }
 
+    pub(crate) async fn log_out(&self, service: &Service) {
+        assert_eq!(service.log_out(&self.pair).await.unwrap(), 204);
+    }
+
     /// Sends the refresh that is next, or once more the one that was not answered; returns its status.
-    pub(super) async fn refresh(&mut self, service: &Service) -> reqwest::Result<u16> {
+    pub(crate) async fn refresh(&mut self, service: &Service) -> reqwest::Result<u16> {
         let since = *self.unanswered.get_or_insert_with(Instant::now);
         let (status, body) = if !self.keyed && since.elapsed() > LATEST_REPEAT {
             service.log_in().await?
@@ -115,7 +123,7 @@ impl Chain {
     /// Expects what was answered to be in the database, and nothing else but a refresh that was not.
     ///
     /// The tokens cannot tell: one that is ahead of its row is renewed all the same.
-    pub(super) async fn expect_kept(&self, store: &dyn Store) {
+    pub(crate) async fn expect_kept(&self, store: &dyn Store) {
         let Some(row) = self.pair.row(store).await else { panic!("a session that was answered is gone") };
         assert_eq!(row.state.ended(), None);
         let (kept, answered) = (row.state.generation.number(), self.pair.generation);
@@ -126,7 +134,7 @@ impl Chain {
 
 /// A client that logs in and out, over and over.
 #[derive(Default)]
-pub(super) struct Visitor {
+pub(crate) struct Visitor {
     /// The login that was answered last, until its logout is.
     here: Option<Pair>,
     /// Whether that logout was sent.
@@ -137,15 +145,14 @@ pub(super) struct Visitor {
 
 impl Visitor {
     /// Logs in or out, whichever is next; returns the status.
-    pub(super) async fn step(&mut self, service: &Service) -> reqwest::Result<u16> {
+    pub(crate) async fn step(&mut self, service: &Service) -> reqwest::Result<u16> {
         let Some(here) = &self.here else {
             let (status, body) = service.log_in().await?;
             self.here = (status == 200).then(|| Pair::of(&body));
             return Ok(status);
         };
         self.leaving = true;
-        let request = service.request(Method::POST, "/logout").json(&json!({ "refreshToken": here.refresh }));
-        let status = answer(request).await?.0;
+        let status = service.log_out(here).await?;
         if status == 204 {
             self.gone.extend(self.here.take());
             self.leaving = false;
@@ -153,12 +160,12 @@ impl Visitor {
         Ok(status)
     }
 
-    pub(super) fn has_been_and_gone(&self) -> bool {
+    pub(crate) fn has_been_and_gone(&self) -> bool {
         !self.gone.is_empty()
     }
 
     /// Expects a login that was answered to be there, and a logout that was answered to have stayed.
-    pub(super) async fn expect_kept(&self, store: &dyn Store) {
+    pub(crate) async fn expect_kept(&self, store: &dyn Store) {
         for gone in &self.gone {
             // A row is kept for a week after its end.
             let revoked = gone.row(store).await.is_some_and(|row| row.state.revoked);
