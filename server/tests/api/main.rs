@@ -22,6 +22,8 @@ mod helpers;
 #[cfg(unix)]
 mod jose;
 mod keys;
+#[cfg(unix)]
+mod leaks;
 mod logins;
 mod logout;
 #[cfg(unix)]

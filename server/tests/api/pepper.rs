@@ -12,7 +12,7 @@ use reqwest::Client;
 use serde_json::{Value, json};
 
 use crate::helpers::{Backend, TestApp, eventually, on_both_stores, spawn_app_on};
-use crate::program::{Place, Program, refused};
+use crate::program::{Place, Program, finish, refused};
 
 on_both_stores!(
     a_new_pepper_logs_nobody_out_and_a_server_without_it_refuses_nobody,
@@ -161,7 +161,7 @@ impl Scene {
 
     /// Runs a command that must work, and returns what it prints on both streams.
     pub(crate) fn run(&self, arguments: &[&str]) -> String {
-        let output = self.command(arguments).output().unwrap();
+        let output = finish(self.command(arguments).spawn().unwrap());
         let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
         assert!(output.status.success(), "{arguments:?}: {text}");
         text

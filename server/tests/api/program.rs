@@ -14,6 +14,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
 use tempfile::TempDir;
 
 use crate::helpers::Backend;
+use crate::leaks;
 use crate::postgres::{Cluster, connect};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -82,6 +83,7 @@ impl Place {
         let mut child = self.command(arguments).stdin(Stdio::piped()).spawn().unwrap();
         // It may have refused already, without reading.
         let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        leaks::remember(input);
         finish(child)
     }
 }
@@ -91,7 +93,10 @@ pub(crate) fn finish(mut child: Child) -> Output {
     let stderr = read_in_background(child.stderr.take().unwrap());
     let stdout = read_in_background(child.stdout.take().unwrap());
     let status = wait(&mut child);
-    Output { status, stdout: stdout.join().unwrap(), stderr: stderr.join().unwrap() }
+    let output = Output { status, stdout: stdout.join().unwrap(), stderr: stderr.join().unwrap() };
+    leaks::expect_none_in(&output.stdout);
+    leaks::expect_none_in(&output.stderr);
+    output
 }
 
 fn read_in_background(mut stream: impl std::io::Read + Send + 'static) -> thread::JoinHandle<Vec<u8>> {
@@ -184,6 +189,7 @@ impl Program {
         let mut stdout = String::new();
         self.stdout.take().unwrap().read_to_string(&mut stdout).unwrap();
         let stderr = self.stderr.take().unwrap().join().unwrap();
+        leaks::expect_none_in(&stderr);
         Ended { code: status.code(), stdout, stderr: String::from_utf8(stderr).unwrap() }
     }
 
@@ -199,6 +205,11 @@ impl Drop for Program {
         // Already gone after `end`; a failed test leaves nothing behind.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if let Some(stderr) = self.stderr.take()
+            && !thread::panicking()
+        {
+            leaks::expect_none_in(&stderr.join().unwrap());
+        }
     }
 }
 

@@ -1,21 +1,28 @@
 //! Whoever gets a copy of the database, its raw files or all logs finds no secret in them, in no spelling.
 
+mod spellings;
+
 use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::SystemTime;
 
-use aws_lc_rs::digest::{SHA256, digest};
+use authcli_server::pepper::{Absent, PepperSource, Peppers};
+use authcli_server::store::{self, Missing};
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::STANDARD;
 use reqwest::{Client, Method};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
 
-use crate::helpers::{Backend, on_both_stores};
-use crate::postgres::connect;
+use self::spellings::{Secrets, hexadecimal};
+use crate::helpers::{Backend, eventually, on_both_stores};
+use crate::leaks;
+use crate::postgres::{Cluster, connect, database_url};
 use crate::program::{Place, Program, names};
 
 on_both_stores!(r8_database_files_and_logs_hold_no_secret);
@@ -24,62 +31,13 @@ const FIRST_PASSWORD: &str = "the first password of anna";
 const SECOND_PASSWORD: &str = "the second password of anna";
 const BERTS_PASSWORD: &str = "another one, of bert's";
 const MISTYPED: &str = "the frist password of anna";
-
-/// What must not be found: its name and a spelling of it.
-#[derive(Default)]
-struct Secrets(Vec<(String, Vec<u8>)>);
-
-impl Secrets {
-    /// Adds a secret as it is, its digest, and both in hexadecimal and base64, at any place within a longer text.
-    fn add(&mut self, name: &str, secret: &[u8]) {
-        assert!(secret.len() >= 16, "{name} would be found by chance");
-        for bytes in [secret, digest(&SHA256, secret).as_ref()] {
-            let hex = hexadecimal(bytes);
-            let mut spellings = vec![bytes.to_vec(), hex.to_uppercase().into_bytes(), hex.into_bytes()];
-            for before in 0..3 {
-                let padded = [&[0; 2][..before], bytes].concat();
-                for alphabet in [&STANDARD_NO_PAD, &URL_SAFE_NO_PAD] {
-                    let text = alphabet.encode(&padded);
-                    // The letters at both ends depend on what stands beside the secret.
-                    let first = (before * 8).div_ceil(6);
-                    let last = padded.len() * 8 / 6;
-                    spellings.push(text.as_bytes()[first..last].to_vec());
-                }
-            }
-            self.0.extend(spellings.into_iter().map(|spelling| (name.to_owned(), spelling)));
-        }
-    }
-
-    fn add_refresh_token(&mut self, token: &str) {
-        let tag = token.rsplit('.').next().unwrap();
-        self.add("a refresh token", token.as_bytes());
-        self.add("the tag of a refresh token", tag.as_bytes());
-        self.add("the tag of a refresh token", &URL_SAFE_NO_PAD.decode(tag).unwrap());
-    }
-
-    /// Returns the names of the secrets that are in `text`.
-    fn found_in(&self, text: &[u8]) -> BTreeSet<&str> {
-        let pair = |bytes: &[u8]| usize::from(bytes[0]) * 256 + usize::from(bytes[1]);
-        let mut by_start: Vec<Vec<usize>> = vec![Vec::new(); 1 << 16];
-        for (number, (_, spelling)) in self.0.iter().enumerate() {
-            by_start[pair(spelling)].push(number);
-        }
-        let mut found = BTreeSet::new();
-        for (at, start) in text.windows(2).enumerate() {
-            for &number in &by_start[pair(start)] {
-                let (name, spelling) = &self.0[number];
-                if text[at..].starts_with(spelling) {
-                    found.insert(name.as_str());
-                }
-            }
-        }
-        found
-    }
-}
+const GUESSED_NAME: &str = "a name that nobody here has";
 
 /// A server under test, with all that was ever logged and every secret that it was ever told or told itself.
 struct Scene {
     place: Place,
+    /// One of its own, which goes away once.
+    cluster: Option<Cluster>,
     database: String,
     secrets: Secrets,
     logs: String,
@@ -89,10 +47,14 @@ struct Scene {
 impl Scene {
     async fn new(backend: Backend) -> Scene {
         let place = Place::new();
-        let database = place.database_on(backend).await;
         let secrets = Secrets::default();
         let begun = place.path("home").metadata().unwrap().modified().unwrap();
-        Scene { begun, place, database, secrets, logs: String::new() }
+        let cluster = (backend == Backend::Postgres).then(Cluster::start);
+        let database = match &cluster {
+            Some(cluster) => cluster.database().await,
+            None => place.database("a.db"),
+        };
+        Scene { begun, place, cluster, database, secrets, logs: String::new() }
     }
 
     fn command(&self, arguments: &[&str]) -> std::process::Command {
@@ -109,6 +71,7 @@ impl Scene {
     fn run(&mut self, arguments: &[&str], input: &str) {
         let mut child = self.command(arguments).stdin(Stdio::piped()).spawn().unwrap();
         child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        leaks::remember(input);
         let output = child.wait_with_output().unwrap();
         self.logs += &String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
         assert!(output.status.success(), "{arguments:?}: {}", self.logs);
@@ -136,14 +99,35 @@ impl Scene {
         Some(refresh)
     }
 
-    fn add_pepper(&mut self) {
-        let file = match self.database.strip_prefix("sqlite:") {
+    fn pepper_file(&self) -> PathBuf {
+        match self.database.strip_prefix("sqlite:") {
             Some(path) => PathBuf::from(format!("{path}.pepper")),
             None => self.place.path("home/.local/share/authcli-server/postgres.pepper"),
-        };
-        let text = std::fs::read_to_string(file).unwrap();
-        self.secrets.add("the pepper", text.trim().as_bytes());
-        self.secrets.add("the pepper", &STANDARD.decode(text.trim()).unwrap());
+        }
+    }
+
+    fn add_peppers(&mut self) {
+        for line in std::fs::read_to_string(self.pepper_file()).unwrap().lines() {
+            self.secrets.add("the pepper", line.as_bytes());
+            self.secrets.add("the pepper", &STANDARD.decode(line).unwrap());
+        }
+    }
+
+    /// Opens the private signing keys that there are now, as the server does.
+    async fn add_signing_keys(&mut self) {
+        let store = store::open(&database_url(&self.database), Missing::Refuse).await.unwrap();
+        let source = PepperSource::File(self.pepper_file());
+        let peppers = Peppers::load_known(&source, &*store, Absent::Check).await.unwrap();
+        for key in store.signing_keys().await.unwrap().keys {
+            let label = format!("signing key {}", key.key.id.0);
+            let pkcs8 = peppers.open(key.key.pepper_id, &label, &key.key.sealed).unwrap().unwrap();
+            // RFC 8410 section 7: the last octets of the oldest form.
+            let seed = &pkcs8[pkcs8.len() - 32..];
+            let public = Ed25519KeyPair::from_pkcs8(&pkcs8).unwrap();
+            Ed25519KeyPair::from_seed_and_public_key(seed, public.public_key().as_ref()).unwrap();
+            self.secrets.add("the seed of a signing key", seed);
+        }
+        store.close().await;
     }
 
     /// Runs a statement that changes something.
@@ -230,10 +214,6 @@ impl Scene {
     }
 }
 
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
-}
-
 async fn post(server: &Program, path: &str, key: Option<&str>, body: &Value) -> Value {
     let client = Client::builder().no_proxy().build().unwrap();
     let request = client.post(format!("{}{path}", server.url)).json(body);
@@ -252,7 +232,8 @@ async fn live(scene: &mut Scene) {
         scene.secrets.add("a password", password.as_bytes());
     }
     let server = scene.start();
-    scene.add_pepper();
+    scene.add_peppers();
+    scene.add_signing_keys().await;
     let key = |number: u8| format!("an-attempt-key-of-the-test-{number}");
 
     // Refreshed with keys and without, repeated, late, forged; then stolen.
@@ -275,11 +256,19 @@ async fn live(scene: &mut Scene) {
         assert_eq!(scene.login(&server, name, password).await, None);
     }
 
+    // Guessed at, until nobody listens any more.
+    scene.secrets.add("a name that was typed", GUESSED_NAME.as_bytes());
+    for _ in 0..11 {
+        assert_eq!(scene.login(&server, GUESSED_NAME, MISTYPED).await, None);
+    }
+
     // Keys, passwords and sessions are changed beside the server.
     let kept = scene.login(&server, "bert", BERTS_PASSWORD).await.unwrap();
     let ended = scene.login(&server, "anna", FIRST_PASSWORD).await.unwrap();
     scene.run(&["keys", "rotate"], "");
+    scene.add_signing_keys().await;
     scene.run(&["keys", "rotate", "--now"], "");
+    scene.add_signing_keys().await;
     scene.run(&["keys", "list"], "");
     scene.run(&["user", "password", "anna", "--password-stdin"], SECOND_PASSWORD);
     assert_eq!(scene.refresh(&server, &ended, Some(&key(7))).await, None);
@@ -288,9 +277,22 @@ async fn live(scene: &mut Scene) {
     let client = Client::builder().no_proxy().build().unwrap();
     client.request(Method::DELETE, format!("{}/sessions/{kept}", server.url)).send().await.unwrap();
 
-    // And the server begins anew.
-    scene.logs += &server.stop().stderr;
+    // The database goes away, and comes back.
+    if scene.cluster.is_some() {
+        outage(scene, &server, &kept).await;
+    }
+
+    // The pepper is replaced, the server dies and begins anew.
+    scene.run(&["pepper", "rotate"], "");
+    scene.add_peppers();
+    server.signal(Signal::KILL);
+    scene.logs += &server.end().stderr;
     let server = scene.start();
+    scene.run(&["keys", "rotate", "--now"], "");
+    scene.add_signing_keys().await;
+    let newest = scene.login(&server, "bert", BERTS_PASSWORD).await.unwrap();
+    let newest = scene.refresh(&server, &newest, Some(&key(10))).await.unwrap();
+    assert!(scene.refresh(&server, &newest, None).await.is_some());
     assert!(scene.refresh(&server, &kept, Some(&key(8))).await.is_some());
     assert_eq!(scene.refresh(&server, &kept, Some(&key(9))).await, None);
 
@@ -304,23 +306,48 @@ async fn live(scene: &mut Scene) {
     scene.logs += &server.stop().stderr;
 }
 
+/// Each call fails, with all its causes in the log.
+async fn outage(scene: &mut Scene, server: &Program, token: &str) {
+    let cluster = scene.cluster.take().unwrap();
+    tokio::task::block_in_place(|| cluster.crash());
+    assert_eq!(scene.login(server, "bert", BERTS_PASSWORD).await, None);
+    for path in ["/refresh", "/logout"] {
+        post(server, path, Some("an-attempt-key-of-an-outage"), &json!({ "refreshToken": token })).await;
+    }
+    scene.secrets.add("an attempt key", b"an-attempt-key-of-an-outage");
+    tokio::task::block_in_place(|| cluster.resume());
+    scene.cluster = Some(cluster);
+    let client = Client::builder().no_proxy().build().unwrap();
+    let ready = async || client.get(format!("{}/readyz", server.url)).send().await.unwrap().status() == 200;
+    eventually("a database that is back", ready).await;
+}
+
 async fn r8_database_files_and_logs_hold_no_secret(backend: Backend) {
     let mut scene = Scene::new(backend).await;
     live(&mut scene).await;
     let dump = scene.dump().await;
     assert_eq!(scene.secrets.found_in(&dump), BTreeSet::new(), "in the rows");
     assert_eq!(scene.secrets.found_in(scene.logs.as_bytes()), BTreeSet::new(), "in the logs");
-    for what in ["POST /refresh 200", "POST /login 401", "refresh token reuse", "sessions/{id}"] {
+    let logged = [
+        "POST /refresh 200",
+        "POST /login 401",
+        "POST /login 429",
+        "too many failed logins to an unknown name",
+        "refresh token reuse",
+        "sessions/{id}",
+        "a new pepper is known to the database",
+    ];
+    let outage = ["ERROR", "the database is not available: ", "POST /refresh 503", "POST /login 503"];
+    let outage = outage.iter().filter(|_| backend == Backend::Postgres);
+    for what in logged.iter().chain(outage) {
         assert!(scene.logs.contains(what), "{what} in {}", scene.logs);
     }
 
     // The search finds what is there, in each column type and spelling.
-    let (token, tag, key, password, pepper) = {
-        let first = |name: &str| scene.secrets.0.iter().find(|(of, _)| of == name).unwrap().1.clone();
-        let names = ["a refresh token", "the tag of a refresh token", "an attempt key", "a password", "the pepper"];
-        let [token, tag, key, password, pepper] = names.map(first);
-        (token, tag, key, password, pepper)
-    };
+    let first = |name: &str| scene.secrets.0.iter().find(|(of, _)| of == name).unwrap().1.clone();
+    let names = ["a refresh token", "the tag of a refresh token", "an attempt key", "a password", "the pepper"];
+    let [token, tag, key, password, pepper] = names.map(first);
+    let seed = first("the seed of a signing key");
     let binary = |bytes: &[u8]| {
         let hex = hexadecimal(bytes);
         if backend == Backend::Sqlite { format!("X'{hex}'") } else { format!("'\\x{hex}'::bytea") }
@@ -329,10 +356,9 @@ async fn r8_database_files_and_logs_hold_no_secret(backend: Backend) {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     scene.execute(format!("UPDATE users SET name = '{}' WHERE name = 'anna'", text(&token))).await;
     scene.execute(format!("UPDATE sessions SET salt = {}, revoked_reason = '{}'", binary(&tag), text(&key))).await;
-    scene.execute(format!("UPDATE signing_keys SET algorithm = '{within}'")).await;
+    scene.execute(format!("UPDATE signing_keys SET algorithm = '{within}', sealed = {}", binary(&seed))).await;
     scene.execute(format!("UPDATE peppers SET check_value = {}", binary(&pepper))).await;
-    let planted =
-        ["a password", "a refresh token", "an attempt key", "the pepper", "the tag of a refresh token"].into();
+    let planted = names.into_iter().chain(["the seed of a signing key"]).collect();
     assert_eq!(scene.secrets.found_in(&scene.dump().await), planted);
     let log = format!("{} POST /refresh?refreshToken={}", scene.logs, text(&token));
     let found = scene.secrets.found_in(log.as_bytes());
