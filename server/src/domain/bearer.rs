@@ -77,6 +77,17 @@ mod tests {
 
     proptest! {
         #[test]
+        fn of_printable_letters_two_words_are_a_bearer(value in "(?i:bearer) *[ -~]{0,40}") {
+            let words: Vec<&str> = value.split(' ').filter(|word| !word.is_empty()).collect();
+            let expected = match words.as_slice() {
+                [scheme, token] if scheme.eq_ignore_ascii_case("bearer") => Credentials::Bearer(token),
+                _ => Credentials::Unusable,
+            };
+            prop_assert_eq!(parse(&value), expected);
+            prop_assert_eq!(parse_authorization([value.as_bytes(), b""]), Credentials::Unusable);
+        }
+
+        #[test]
         fn a_bearer_is_one_visible_word_of_the_header(value: Vec<u8>) {
             if let Credentials::Bearer(token) = parse_authorization([value.as_slice()]) {
                 prop_assert!(!token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic()));

@@ -136,7 +136,7 @@ async fn r12_a_hundred_thousand_replays_of_a_stale_token_write_nothing(backend: 
 }
 
 /// Returns the server's own parts, on the same database.
-async fn auth(app: &TestApp) -> Arc<Auth> {
+pub(crate) async fn auth(app: &TestApp) -> Arc<Auth> {
     let store = app.store().await;
     let peppers = Arc::new(Peppers::load(&app.config.pepper, &*store, Absent::Check).await.unwrap());
     let keys = KeyRing::load(store.clone(), Arc::clone(&peppers), app.config.lifetimes.access).await.unwrap();

@@ -18,6 +18,8 @@ mod ends;
 mod expiry;
 #[cfg(unix)]
 mod forget;
+#[cfg(unix)]
+mod fuzz;
 mod helpers;
 #[cfg(unix)]
 mod jose;
