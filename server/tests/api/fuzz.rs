@@ -99,7 +99,8 @@ fn check<S: Strategy>(strategy: &S, property: impl Fn(S::Value) -> Result<(), Te
     match TestRunner::new(config).run(strategy, property) {
         Ok(()) => {}
         Err(TestError::Abort(why)) => panic!("{why}"),
-        Err(TestError::Fail(why, input)) => panic!("{why}: {input:?}"),
+        // A body may be long.
+        Err(TestError::Fail(why, input)) => panic!("{why}: {:.1000}", format!("{input:?}")),
     }
 }
 

@@ -31,6 +31,8 @@ mod logout;
 #[cfg(unix)]
 mod logs;
 #[cfg(unix)]
+mod migrations;
+#[cfg(unix)]
 mod open_files;
 #[cfg(unix)]
 mod pepper;

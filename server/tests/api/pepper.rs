@@ -21,7 +21,6 @@ on_both_stores!(
     keys_rotated_before_the_restart_are_opened_by_all,
     of_two_servers_with_a_new_pepper_each_the_second_is_told,
     an_operator_replaces_the_pepper_step_by_step,
-    databases_of_all_versions_go_on_with_what_is_in_them,
 );
 
 const KEY: &str = "an-attempt-key-of-its-owner";
@@ -256,49 +255,4 @@ async fn an_operator_replaces_the_pepper_step_by_step(backend: Backend) {
     assert_eq!(post(&server, "/refresh", &first).await.0, 403);
     assert_eq!(post(&server, "/logout", &first).await.0, 204);
     assert!(scene.run(&["pepper", "list"]).contains("  1  absent  nothing needs it\n"));
-}
-
-/// What each version did not have yet, the newest first, and how it is taken away.
-const BEFORE: [&str; 3] = [
-    "ALTER TABLE peppers DROP COLUMN throttle_key; DELETE FROM _sqlx_migrations WHERE version = 4",
-    "DROP TABLE login_attempts; DROP TABLE known_addresses; DELETE FROM _sqlx_migrations WHERE version = 3",
-    "ALTER TABLE signing_keys DROP COLUMN signs_from; ALTER TABLE signing_keys DROP COLUMN longest_life;
-     DELETE FROM _sqlx_migrations WHERE version = 2",
-];
-
-/// Databases with a user, a session, a pepper and a signing key in them, as versions 3, 2 and 1 left them.
-async fn databases_of_all_versions_go_on_with_what_is_in_them(backend: Backend) {
-    let scene = Scene::new(backend).await;
-    let serve = || {
-        let mut command = scene.serve();
-        command.args(["--access-ttl", "15m"]);
-        command
-    };
-    let server = Program::start(serve());
-    let mut pair = login(&server).await;
-    server.stop();
-    for steps in 1..=BEFORE.len() {
-        for without in &BEFORE[..steps] {
-            scene.place.execute(&scene.database, without).await;
-        }
-        let key = scene.run(&["keys", "list"]);
-        assert!(key.contains("signing since 20") && key.lines().count() == 1, "{key}");
-        let server = Program::start(serve());
-        assert_eq!(protected(&server, pair["accessToken"].as_str().unwrap()).await, 200, "{steps}");
-        let status;
-        (status, pair) = post(&server, "/refresh", &pair).await;
-        assert_eq!(status, 200, "{steps}");
-        // A key that was there before counts as one that signed for as long as the default says.
-        assert!(scene.run(&["keys", "rotate"]).contains("Announced the signing key"));
-        scene.run(&["keys", "rotate", "--now"]);
-        let access = pair["accessToken"].as_str().unwrap();
-        eventually("the replacement", async || protected(&server, access).await == 403).await;
-        assert_eq!(post(&server, "/login", &json!({ "username": "admin", "password": "wrong" })).await.0, 401);
-        (_, pair) = post(&server, "/refresh", &pair).await;
-        assert_eq!(protected(&server, pair["accessToken"].as_str().unwrap()).await, 200, "{steps}");
-        server.stop();
-    }
-    scene.run(&["pepper", "rotate"]);
-    let server = Program::start(serve());
-    assert_eq!(post(&server, "/refresh", &pair).await.0, 200);
 }
