@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_web::http::Method;
 use actix_web::web::Data;
@@ -25,7 +25,7 @@ use authcli_server::routes::{self, TrustedProxies};
 use authcli_server::store::{Missing, SqliteStore};
 use serde_json::json;
 
-use crate::helpers::{CHEAP, spawn_app};
+use crate::helpers::{CHEAP, open_file, spawn_app};
 
 /// A store that can be unplugged, whichever part of it is asked for.
 struct Unpluggable {
@@ -232,4 +232,36 @@ async fn no_session_moves_on_or_is_opened_while_its_token_cannot_be_signed() {
     // At once: the reading that failed was a moment ago.
     assert!(refresh().await.is_ok());
     assert!(another_login().await.is_ok(), "what was right was not counted as a failure");
+}
+
+/// Readers go on beside whoever writes; what must be written is given up when it was waited for long enough.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_another_process_keeps_locked_is_read_but_not_written() {
+    let app = spawn_app().await;
+    let login = app.login().await;
+    let mut other = open_file(&app.database()).await;
+    sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
+    let begun = Instant::now();
+    let status = async |path| app.request(reqwest::Method::GET, path).send().await.unwrap().status().as_u16();
+    let written = async { tokio::join!(app.refresh_status(&login.refresh, None), status("/readyz")) };
+    tokio::pin!(written);
+    let mut reads = 0;
+    let statuses = loop {
+        tokio::select! {
+            statuses = &mut written => break statuses,
+            read = app.protected_status(&login.access) => {
+                assert_eq!(read, 200);
+                reads += 1;
+            }
+        }
+    };
+    assert_eq!(statuses, (503, 503));
+    // For longer than what was read once counts.
+    assert!(begun.elapsed() > Duration::from_secs(4), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    assert!(reads > 20, "{reads}");
+    assert_eq!(status("/healthz").await, 200);
+    sqlx::raw_sql("ROLLBACK").execute(&mut other).await.unwrap();
+    assert_eq!(app.refresh_status(&login.refresh, None).await, 200);
+    assert_eq!(status("/readyz").await, 200);
 }

@@ -273,7 +273,8 @@ impl TestApp {
     }
 }
 
-async fn open_file(path: &Path) -> SqliteConnection {
+/// Opens the file of a database beside the server.
+pub(crate) async fn open_file(path: &Path) -> SqliteConnection {
     SqliteConnectOptions::new().filename(path).connect().await.unwrap()
 }
 

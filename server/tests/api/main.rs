@@ -35,6 +35,8 @@ mod migrations;
 #[cfg(unix)]
 mod open_files;
 #[cfg(unix)]
+mod operator;
+#[cfg(unix)]
 mod pepper;
 #[cfg(unix)]
 mod postgres;
@@ -60,4 +62,6 @@ mod sweep;
 mod throttle;
 mod throttle_store;
 mod users;
+#[cfg(unix)]
+mod warnings;
 mod wire;

@@ -3,12 +3,20 @@
 use std::time::Duration;
 
 use authcli_server::domain::{SessionId, UnixMillis, Username};
-use authcli_server::ports::{SessionDirectory as _, SessionSelection, SessionStore as _};
-use authcli_server::store::{Missing, SqliteStore};
+use authcli_server::ports::SessionSelection;
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
 
-use crate::helpers::{TestApp, Tokens, spawn_app, tokens};
+use crate::helpers::{Backend, TestApp, Tokens, on_both_stores, spawn_app_on, tokens};
+
+on_both_stores!(
+    a_user_sees_the_live_sessions_of_its_own_and_which_one_it_is,
+    what_a_user_ends_is_over_at_once_and_the_rest_goes_on,
+    of_a_session_of_somebody_else_it_says_what_it_says_of_none,
+    they_are_protected_like_everything_that_is,
+    the_id_of_a_session_is_no_credential,
+    the_operator_revokes_what_all_conditions_hold_for_and_learns_how_many,
+);
 
 async fn user2(app: &TestApp) -> Tokens {
     tokens(app.post("/login", &json!({ "username": "user2", "password": "password2" })).await).await
@@ -31,18 +39,13 @@ async fn delete(app: &TestApp, id: &str, access: &str) -> u16 {
     send(app, Method::DELETE, &format!("/sessions/{id}"), access).await.status().as_u16()
 }
 
-fn sid(access: &str) -> String {
+pub(crate) fn sid(access: &str) -> String {
     let claims: Value = jsonwebtoken::dangerous::insecure_decode_claims(access).unwrap();
     claims["sid"].as_str().unwrap().to_owned()
 }
 
-async fn store(app: &TestApp) -> SqliteStore {
-    SqliteStore::open(&app.database(), Missing::Refuse).await.unwrap()
-}
-
-#[tokio::test]
-async fn a_user_sees_the_live_sessions_of_its_own_and_which_one_it_is() {
-    let app = spawn_app().await;
+async fn a_user_sees_the_live_sessions_of_its_own_and_which_one_it_is(backend: Backend) {
+    let app = spawn_app_on(backend, |_| {}).await;
     let (one, two, other) = (app.login().await, app.login().await, user2(&app).await);
     let ended = app.login().await;
     assert_eq!(app.post("/logout", &json!({ "refreshToken": ended.refresh })).await.status(), 204);
@@ -63,9 +66,8 @@ async fn a_user_sees_the_live_sessions_of_its_own_and_which_one_it_is() {
     assert_eq!(list(&app, &other.access).await.len(), 1);
 }
 
-#[tokio::test]
-async fn what_a_user_ends_is_over_at_once_and_the_rest_goes_on() {
-    let app = spawn_app().await;
+async fn what_a_user_ends_is_over_at_once_and_the_rest_goes_on(backend: Backend) {
+    let app = spawn_app_on(backend, |_| {}).await;
     let (mine, lost) = (app.login().await, app.login().await);
     assert_eq!(app.protected_status(&lost.access).await, 200);
     assert_eq!(delete(&app, &sid(&lost.access), &mine.access).await, 204);
@@ -78,9 +80,8 @@ async fn what_a_user_ends_is_over_at_once_and_the_rest_goes_on() {
     assert_eq!(app.protected_status(&mine.access).await, 403);
 }
 
-#[tokio::test]
-async fn of_a_session_of_somebody_else_it_says_what_it_says_of_none() {
-    let app = spawn_app().await;
+async fn of_a_session_of_somebody_else_it_says_what_it_says_of_none(backend: Backend) {
+    let app = spawn_app_on(backend, |_| {}).await;
     let (mine, other) = (app.login().await, user2(&app).await);
     let nobody = SessionId([7; 16]).to_string();
     for id in [sid(&other.access).as_str(), &nobody, "x", "%00", "..%2F..", &"a".repeat(1000)] {
@@ -92,9 +93,8 @@ async fn of_a_session_of_somebody_else_it_says_what_it_says_of_none() {
     assert_eq!(app.refresh_status(&other.refresh, None).await, 200);
 }
 
-#[tokio::test]
-async fn they_are_protected_like_everything_that_is() {
-    let app = spawn_app().await;
+async fn they_are_protected_like_everything_that_is(backend: Backend) {
+    let app = spawn_app_on(backend, |_| {}).await;
     let id = sid(&app.login().await.access);
     for (method, path) in [(Method::GET, "/sessions".to_owned()), (Method::DELETE, format!("/sessions/{id}"))] {
         let missing = app.request(method.clone(), &path).send().await.unwrap();
@@ -114,9 +114,8 @@ async fn they_are_protected_like_everything_that_is() {
 }
 
 /// An id is shown to its user and is in every access token: it must be worth nothing by itself.
-#[tokio::test]
-async fn the_id_of_a_session_is_no_credential() {
-    let app = spawn_app().await;
+async fn the_id_of_a_session_is_no_credential(backend: Backend) {
+    let app = spawn_app_on(backend, |_| {}).await;
     let login = app.login().await;
     let id = sid(&login.access);
     assert!(login.refresh.starts_with(&format!("acrt.1.{id}.")), "the same id, with a tag that nobody can guess");
@@ -143,10 +142,9 @@ async fn the_id_of_a_session_is_no_credential() {
     assert_eq!(app.refresh_status(&login.refresh, None).await, 200);
 }
 
-#[tokio::test]
-async fn the_operator_revokes_what_all_conditions_hold_for_and_learns_how_many() {
-    let app = spawn_app().await;
-    let store = store(&app).await;
+async fn the_operator_revokes_what_all_conditions_hold_for_and_learns_how_many(backend: Backend) {
+    let app = spawn_app_on(backend, |_| {}).await;
+    let store = app.store().await;
     let user = |name: &str| Some(Username::parse(name).unwrap());
     let (first, second, other) = (app.login().await, app.login().await, user2(&app).await);
     let revoke = async |selection: SessionSelection| store.revoke_sessions(&selection).await.unwrap();
@@ -168,50 +166,4 @@ async fn the_operator_revokes_what_all_conditions_hold_for_and_learns_how_many()
     }
     let row = store.session(id(&first).unwrap()).await.unwrap().unwrap();
     assert!(row.state.revoked);
-}
-
-#[cfg(unix)]
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sessions_are_revoked_beside_a_running_server() {
-    use crate::program::{Place, Program, refused};
-
-    let place = Place::new();
-    let database = place.database("a.db");
-    let mut command = place.command(&["serve", "--demo", "--listen", "127.0.0.1:0", "--access-ttl", "15m"]);
-    command.args(["--database", &database]);
-    let server = Program::start(command);
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
-    let post =
-        async |path: &str, body: &Value| client.post(format!("{}{path}", server.url)).json(body).send().await.unwrap();
-    let body = json!({ "username": "admin", "password": "123456" });
-    let revoke = |arguments: &[&str]| {
-        let arguments: Vec<&str> =
-            ["sessions", "revoke", "--database", &database].iter().chain(arguments).copied().collect();
-        place.run(&arguments)
-    };
-    let said = |arguments: &[&str]| {
-        let output = revoke(arguments);
-        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
-    };
-    assert_eq!(said(&["--user", "admin"]), "0 sessions revoked\n");
-    let login = tokens(post("/login", &body).await).await;
-    tokens(post("/login", &body).await).await;
-    assert_eq!(said(&["--before", "2020-01-01T00:00:00Z"]), "0 sessions revoked\n");
-    assert_eq!(said(&[&format!("--id={}", sid(&login.access))]), "1 session revoked\n");
-    assert_eq!(post("/refresh", &json!({ "refreshToken": login.refresh })).await.status(), 403);
-    tokens(post("/login", &body).await).await;
-    assert_eq!(said(&["--user", "admin", "--before", "2999-01-01T00:00:00Z"]), "2 sessions revoked\n");
-
-    assert!(refused(&revoke(&["--user", "nobody"]), 1).contains("there is no user `nobody`"));
-    let wrong: [(&[&str], &str); 4] = [
-        (&[], "--user <NAME>|--id <ID>|--before <TIME>"),
-        (&["--id", "x"], "22 letters of base64url"),
-        (&["--before", "yesterday"], "--before"),
-        (&["--user", " x"], "does not begin or end"),
-    ];
-    for (arguments, sentence) in wrong {
-        let stderr = refused(&revoke(arguments), 2);
-        assert!(stderr.contains(sentence), "{arguments:?}: {stderr}");
-    }
 }
