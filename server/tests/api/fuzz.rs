@@ -8,7 +8,7 @@ use actix_web::middleware::from_fn;
 use actix_web::test::{self, TestRequest};
 use actix_web::web::Data;
 use actix_web::{App, http};
-use authcli_server::routes::{self, AllowedOrigins};
+use authcli_server::routes::{self, AllowedOrigins, TrustedProxies};
 use futures_util::future::LocalBoxFuture;
 use proptest::collection::vec;
 use proptest::option;
@@ -47,6 +47,7 @@ impl Routes {
             let service = App::new()
                 .app_data(Data::from(auth(&app).await))
                 .app_data(Data::new(AllowedOrigins::Any))
+                .app_data(Data::new(TrustedProxies::default()))
                 .configure(routes::configure)
                 .wrap(from_fn(routes::cors))
                 .wrap(from_fn(routes::request_log));
