@@ -1,12 +1,11 @@
 //! A credential in memory, renewed at a word: what a gate costs by itself, without files and network.
 
-use std::future::ready;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use authcli::clock::SystemClock;
-use authcli::error::{Cause, StoreError, TokenError};
+use authcli::error::{StoreError, TokenError};
 use authcli::expiry::Lifetime;
 use authcli::gate::{
     Clock as _, Held, LockHolder, Ports, RefreshGate, Rendezvous, Renewal, RenewalError, Stamp, TokenStore, WayOut,
@@ -154,11 +153,6 @@ impl Renewal for Memory {
             self.answer.notified().await;
             Ok(issued())
         })
-    }
-
-    /// Nothing is refused here.
-    fn revoke_refused<'a>(&'a self, _tokens: &'a TokenSet) -> BoxFuture<'a, Result<(), Cause>> {
-        Box::pin(ready(Ok(())))
     }
 }
 

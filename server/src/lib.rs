@@ -5,7 +5,7 @@
 //! - [`auth`]: log in, refresh, log out, let through; [`routes`]: the same over HTTP.
 //! - [`pepper`], [`keys`], [`password`], [`random`]: secrets and what is made of them.
 //! - [`sweep`]: deletes sessions that have been over for long.
-//! - `room`: how many connections the open-file limit leaves room for.
+//! - `open_files`: how many connections the open-file limit leaves room for.
 //! - [`startup`]: builds and runs a server from a [`config`]; [`demo`]: its two well-known users.
 //! - [`cli`], [`commands`], [`telemetry`]: the program around it.
 //!
@@ -18,11 +18,11 @@ pub mod config;
 pub mod demo;
 pub mod domain;
 pub mod keys;
+mod open_files;
 pub mod password;
 pub mod pepper;
 pub mod ports;
 pub mod random;
-mod room;
 pub mod routes;
 pub mod startup;
 pub mod store;

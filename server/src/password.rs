@@ -29,9 +29,10 @@ use crate::domain::Password;
 use crate::ports::PasswordHash;
 use crate::random;
 
-/// How long somebody waits for a turn. The queue takes a second or two where hashes alone take time; who has a turn also
-/// waits for the database, and where that is slow nobody should wait for a whole queue of others who do.
-const LONGEST_WAIT: Duration = Duration::from_secs(10);
+/// How long somebody waits for a turn. The queue takes a second or two where hashes alone take time; where the processors or
+/// the database are busy with other things it takes longer, and who waits for too long has given up when the turn comes:
+/// many clients wait for ten seconds.
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// What one hash costs.
 #[derive(Clone, Copy, Debug)]
@@ -147,7 +148,7 @@ impl Passwords {
         Ok(Self { benches, hands, decoy, entrance, places: Arc::new(Semaphore::new(room.at_once)) })
     }
 
-    /// Answers whether there is room for one more at this moment.
+    /// Fails where there is no room for one more at this moment: [`Self::turn`] would, too.
     pub fn expect_room(&self) -> Result<(), PasswordError> {
         if self.entrance.available_permits() == 0 { Err(PasswordError::Busy) } else { Ok(()) }
     }

@@ -18,10 +18,10 @@ use crate::auth::Auth;
 use crate::config::Config;
 use crate::demo::{self, DemoError};
 use crate::keys::{KeyError, KeyRing};
+use crate::open_files;
 use crate::password::{PasswordError, Passwords};
 use crate::pepper::{Absent, PepperError, Peppers};
 use crate::ports::{Store, StoreError};
-use crate::room;
 use crate::routes;
 use crate::routes::{AllowedOrigins, TrustedProxies};
 use crate::store::{self, Missing, OpenError};
@@ -114,13 +114,13 @@ impl Application {
         if config.demo {
             demo::add_users(&*store, &passwords).await?;
         } else {
-            let known = demo::refuse_known_passwords(&*store, &passwords).await;
-            match known {
-                // Whoever serves this machine alone may play on; behind a proxy, though, that is not what it does.
-                Err(error @ DemoError::KnownPassword(_)) if address.ip().to_canonical().is_loopback() => {
-                    warn!("{error}: {}", error.hint().unwrap_or_default());
+            let is_loopback = address.ip().to_canonical().is_loopback();
+            for name in demo::NAMES {
+                match demo::refuse_known_password(name, &*store, &passwords).await {
+                    // Whoever serves this machine alone may play on; behind a proxy, though, that is not what it does.
+                    Err(error) if is_loopback => warn!("{error}: {}", error.hint().unwrap_or_default()),
+                    other => other?,
                 }
-                other => other?,
             }
         }
         let peppers = Arc::new(Peppers::load(&config.pepper, &*store, Absent::Check).await?);
@@ -165,7 +165,7 @@ impl Application {
                 .wrap(from_fn(routes::request_log))
         })
         .workers(threads)
-        .max_connections(room::connections_for_each(threads))
+        .max_connections(open_files::connections_for_each(threads))
         .client_request_timeout(HEAD_TIMEOUT)
         .keep_alive(KEEP_ALIVE)
         .shutdown_timeout(STOP_TIMEOUT_SECONDS)

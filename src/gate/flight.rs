@@ -165,7 +165,7 @@ async fn renew(ports: &Ports, held: Held, from: TokenSet, mut stamp: Stamp, want
             if !leaves_doubt(&error) {
                 stamp.renewing = left_behind;
             }
-            refused_or_failed(ports, held, &from, stamp, error, way_out).await
+            refused_or_failed(ports, held, &from, stamp, error).await
         }
     }
 }

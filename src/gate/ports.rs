@@ -1,7 +1,7 @@
 //! What the gate needs of the world, as traits. The rooms that implement them import the gate, never the other way.
 
 use std::any::Any;
-use std::future::pending;
+use std::future::{pending, ready};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -60,7 +60,7 @@ pub const LOCK_BOUND: Duration = Duration::from_secs(45);
 /// knows the outcome of.
 pub const RENEWAL_BOUND: Duration = Duration::from_secs(30);
 
-/// How long the revocation of a refused session may take. The lock is held meanwhile, and the caller has its answer already.
+/// How long the revocation of a refused session may take. The lock is held meanwhile, and the callers wait for it.
 pub const REVOCATION_BOUND: Duration = Duration::from_secs(3);
 
 /// Obtains new tokens for a session that stands.
@@ -75,12 +75,15 @@ pub trait Renewal: Send + Sync + 'static {
         way_out: &'a WayOut,
     ) -> BoxFuture<'a, Result<IssuedTokens, RenewalError>>;
 
-    /// Revokes the session of `tokens`, whose refresh token was clearly refused although nobody here has a newer one.
+    /// Revokes the session of `tokens`, whose refresh token was clearly refused although nobody here has a newer one; at most
+    /// [`REVOCATION_BOUND`] long.
     ///
-    /// Somebody else may have: whoever copied the store goes on with what the copy became, and a server takes the owner's
-    /// refresh for a late repetition of its own, which ends nothing. A session that is over already stays as it is.
-    /// Nobody waits for what comes of it longer than [`REVOCATION_BOUND`].
-    fn revoke_refused<'a>(&'a self, tokens: &'a TokenSet) -> BoxFuture<'a, Result<(), Cause>>;
+    /// Somebody else may have: whoever copied the store goes on with what the copy became, and a server that recognises attempts
+    /// takes the owner's refresh for a late repetition of its own, which ends nothing. Other servers end a session for a
+    /// token that was used again, or revoke more than the one session; for those there is nothing to do, as here.
+    fn revoke_refused<'a>(&'a self, _tokens: &'a TokenSet) -> BoxFuture<'a, Result<(), Cause>> {
+        Box::pin(ready(Ok(())))
+    }
 }
 
 /// Tells whether the program is on its way out: whoever has not sent anything by then does not begin.

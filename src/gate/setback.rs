@@ -7,7 +7,7 @@ use tracing::debug;
 
 use super::Ports;
 use super::flown::{Flown, tell_others};
-use super::ports::{Held, REVOCATION_BOUND, RenewalError, WayOut};
+use super::ports::{Held, REVOCATION_BOUND, RenewalError};
 use super::stamp::{self, Ended, Ending, Failure, Stamp};
 use crate::error::TokenError;
 use crate::expiry;
@@ -30,7 +30,6 @@ pub(super) async fn refused_or_failed(
     from: &TokenSet,
     mut stamp: Stamp,
     error: RenewalError,
-    way_out: &WayOut,
 ) -> Flown {
     let now = ports.clock.now();
     let (what, retry_after, unavailable) = match error {
@@ -43,7 +42,7 @@ pub(super) async fn refused_or_failed(
             tell_others(ports, &held, &stamp).await;
             return Flown::failed(TokenError::NotYetRenewable { wait });
         }
-        RenewalError::SessionEnded { reason, .. } => return ended(ports, held, from, stamp, reason, way_out).await,
+        RenewalError::SessionEnded { reason, .. } => return ended(ports, held, from, stamp, reason).await,
         RenewalError::Transient { cause, retry_after, .. } => (cause.to_string(), retry_after, Ok(cause)),
         RenewalError::Misconfigured { cause, .. } => {
             (cause.to_string(), None, Err(TokenError::Misconfigured { cause }))
@@ -65,14 +64,7 @@ pub(super) async fn refused_or_failed(
 /// The server refused to renew. Another process may have renewed all the same (one that shares the store but not the
 /// lock): then its tokens stand. Only if the very save that was refused is still there is it cleared, and only then may
 /// the session be revoked: any of its tokens ends it, also for that other process.
-async fn ended(
-    ports: &Ports,
-    held: Held,
-    from: &TokenSet,
-    mut stamp: Stamp,
-    reason: String,
-    way_out: &WayOut,
-) -> Flown {
+async fn ended(ports: &Ports, held: Held, from: &TokenSet, mut stamp: Stamp, reason: String) -> Flown {
     let now = ports.clock.now();
     let interrupted_at = stamp.renewing.take().map(|renewing| renewing.since);
     let ended = Ended { at: now, how: Ending::Refused(reason.clone()), interrupted_at };
@@ -82,9 +74,8 @@ async fn ended(
         // Generations go on from login to login, and only a higher one can be another's.
         Ok(Some(stored)) if stored.generation > from.generation => return Flown::failed(TokenError::AccountChanged),
         // The very save that was refused. Before the tombstone: after a crash in between the next run does both.
-        Ok(Some(stored)) if stored.is_same_save(from) && !way_out.has_begun() => {
-            revoke_for_others(ports, from).await;
-        }
+        // On the way out too: nobody else would make up for it.
+        Ok(Some(stored)) if stored.is_same_save(from) => revoke_for_others(ports, from).await,
         // An older state, or the time before, that the store still shows.
         Ok(_) => {}
         Err(error) => return Flown::failed(error.into()),

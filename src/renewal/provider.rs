@@ -1,5 +1,6 @@
 //! Whatever kind of server a session is of.
 
+use std::future::ready;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
@@ -66,7 +67,8 @@ impl Renewal for Provider {
     fn revoke_refused<'a>(&'a self, tokens: &'a TokenSet) -> BoxFuture<'a, Result<(), Cause>> {
         match self {
             Self::JsonApi(api) => api.revoke_refused(tokens),
-            Self::Oauth(oauth) => oauth.revoke_refused(tokens),
+            // There is no word for "this session alone" (RFC 7009 section 2.1): some servers end all of a user's at the client.
+            Self::Oauth(_) => Box::pin(ready(Ok(()))),
         }
     }
 }

@@ -55,11 +55,13 @@ fn refreshes_answered(
     answer: Option<&Answer>,
 ) -> (String, String) {
     let get = cli.start(&["get", "/x"]);
-    let mut keys = Vec::new();
+    let (mut keys, mut logouts) = (Vec::new(), 0);
     let get = get.finish_answering(endpoint, |call| {
         // A session that was ended is ended for everybody.
-        if code == 7 && call.path == "/logout" {
+        if code == 7 && keys.len() == calls {
+            assert_eq!((call.method.as_str(), call.path.as_str()), ("POST", "/logout"));
             assert_eq!(call.refresh_token(), "refresh-1");
+            logouts += 1;
             call.reply(Answer::new(204, ""));
             return;
         }
@@ -71,7 +73,7 @@ fn refreshes_answered(
             None => call.hang_up(),
         }
     });
-    assert_eq!(keys.len(), calls);
+    assert_eq!((keys.len(), logouts), (calls, usize::from(code == 7)));
     keys.dedup();
     assert_eq!(keys.len(), 1, "all tries are one attempt");
     let get = get.expect(code).without_stdout();

@@ -73,9 +73,9 @@ impl Auth {
         Err(attempt.throttled(Duration::ZERO))
     }
 
-    /// Takes the attempt back, because nobody can say whether the password was right: no failure of the client's.
+    /// Takes the attempt back: it was right, or nobody can say whether it was. Neither is a failure of the client's.
     ///
-    /// Where this fails too it costs the client an attempt.
+    /// Where this fails too, as in an outage of the database, it costs the client an attempt and nothing else.
     pub(super) async fn refund(&self, attempt: &Attempt) {
         let refund = async |counted: Option<&Bucket>| match counted {
             Some(Bucket { counted, .. }) => match attempt.subjects.of(*counted) {

@@ -11,8 +11,8 @@ use super::context::{database_url, pepper_source, print, tell};
 use crate::cli::ServeArgs;
 use crate::config::{ACCESS_TTL, Config, DEMO_ACCESS_TTL};
 use crate::domain::Lifetimes;
+use crate::open_files;
 use crate::password::{PasswordCost, Room};
-use crate::room;
 use crate::routes::{AllowedOrigins, TrustedProxies};
 use crate::startup::Application;
 use crate::store::DatabaseUrl;
@@ -22,7 +22,7 @@ use crate::store::DatabaseUrl;
 pub(super) async fn serve(args: ServeArgs) -> Result<(), CommandError> {
     // First of all: a signal during the start must not leave a throw-away database behind.
     let mut signals = Signals::listen().map_err(CommandError::io("could not wait for signals"))?;
-    room::raise_open_file_limit();
+    open_files::raise_open_file_limit();
     let (config, throw_away) = resolve(&args)?;
     let application = tokio::select! {
         built = Application::build(config) => built?,

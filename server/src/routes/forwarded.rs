@@ -6,7 +6,7 @@ use std::str::FromStr as _;
 use std::sync::Once;
 
 use actix_web::HttpRequest;
-use actix_web::http::header::{HeaderMap, HeaderName};
+use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
 use tracing::warn;
 
@@ -36,6 +36,10 @@ impl TrustedProxies {
             let network = IpNet::from_str(text).or_else(|_| IpAddr::from_str(text).map(|ip| ip.to_canonical().into()));
             match network {
                 Ok(network) if network.prefix_len() == 0 => Err(InvalidProxy::Everybody(text.to_owned())),
+                // Addresses of IPv4 are compared as such, so a network of them in the clothes of IPv6 holds nobody.
+                Ok(IpNet::V6(network)) if network.addr().to_ipv4_mapped().is_some() => {
+                    Err(InvalidProxy::Unreadable(text.to_owned()))
+                }
                 Ok(network) => Ok(network),
                 Err(_) => Err(InvalidProxy::Unreadable(text.to_owned())),
             }
@@ -52,13 +56,14 @@ impl TrustedProxies {
     }
 
     fn client_behind(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
-        if self.0.is_empty() {
+        if !self.trust(peer) {
             tell_once_of_a_proxy(peer, headers);
         }
         let mut client = peer;
-        // Several headers are one list, in their order.
-        let lines: Vec<&str> = headers.get_all(X_FORWARDED_FOR).map(|line| line.to_str().unwrap_or("?")).collect();
-        let mut hops = lines.iter().flat_map(|line| line.split(',')).rev().map(address);
+        // Several headers are one list, in their order. Each address is read by itself: what a client has put to the left, be
+        // it no text at all, takes nothing from what a proxy has put to the right of it.
+        let lines: Vec<&[u8]> = headers.get_all(X_FORWARDED_FOR).map(HeaderValue::as_bytes).collect();
+        let mut hops = lines.iter().flat_map(|line| line.split(|byte| *byte == b',')).rev().map(address);
         while self.trust(client) {
             match hops.next() {
                 Some(Some(hop)) => client = hop,
@@ -89,8 +94,8 @@ fn tell_once_of_a_proxy(peer: IpAddr, headers: &HeaderMap) {
 }
 
 /// Reads an address as proxies write it: some add the port, and brackets around IPv6.
-fn address(text: &str) -> Option<IpAddr> {
-    let text = text.trim();
+fn address(bytes: &[u8]) -> Option<IpAddr> {
+    let text = str::from_utf8(bytes).ok()?.trim();
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
     let address = bare.parse().or_else(|_| text.parse::<SocketAddr>().map(|address| address.ip())).ok()?;
     Some(IpAddr::to_canonical(&address))
@@ -98,7 +103,6 @@ fn address(text: &str) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
-    use actix_web::http::header::HeaderValue;
     use proptest::prelude::*;
 
     use super::*;
@@ -125,6 +129,7 @@ mod tests {
         let forged = ["198.51.100.1, 203.0.113.7"];
         assert_eq!(client(&["127.0.0.1"], "127.0.0.1", &forged), "203.0.113.7");
         assert_eq!(client(&["127.0.0.1"], "127.0.0.1", &["198.51.100.1", "203.0.113.7"]), "203.0.113.7", "two headers");
+        assert_eq!(client(&["127.0.0.1"], "127.0.0.1", &["\u{fc}, 203.0.113.7"]), "203.0.113.7", "no text");
         assert_eq!(
             client(&["127.0.0.1"], "127.0.0.1", &["127.0.0.1, 203.0.113.7"]),
             "203.0.113.7",
@@ -164,7 +169,7 @@ mod tests {
 
     #[test]
     fn what_is_no_network_is_refused() {
-        for text in ["", "proxy", "10.0.0.0/33", "10.0.0", "fd00::/129", "10.0.0.1:80"] {
+        for text in ["", "proxy", "10.0.0.0/33", "10.0.0", "fd00::/129", "10.0.0.1:80", "::ffff:10.0.0.0/104"] {
             assert_eq!(TrustedProxies::parse(&[text]), Err(InvalidProxy::Unreadable(text.to_owned())));
         }
         for text in ["0.0.0.0/0", "::/0"] {
@@ -175,7 +180,7 @@ mod tests {
     proptest! {
         /// Whatever is sent: only a trusted peer is believed, and only what trusted proxies have added.
         #[test]
-        fn nothing_left_of_a_stranger_is_believed(line in "[0-9a-f:., \\[\\]]{0,40}", peer in any::<[u8; 4]>()) {
+        fn nothing_left_of_a_stranger_is_believed(line in "[0-9a-f:., \\[\\]\u{80}-\u{ff}]{0,40}", peer in any::<[u8; 4]>()) {
             let peer = IpAddr::from(peer);
             prop_assume!(peer != IpAddr::from([10, 0, 0, 1]));
             let stranger = "203.0.113.7";

@@ -92,13 +92,14 @@ pub(crate) mod rotation {
             self.signed(at, "/login", &body).await
         }
 
-        /// The same refresh may be repeated for half a minute, and each answer is signed anew: cheaper than a login.
+        /// The same attempt may be repeated at any time, and each answer is signed anew: cheaper than a login.
         pub(crate) async fn refresh(&self, at: usize, signed: &Signed) -> Signed {
             self.signed(at, "/refresh", &json!({ "refreshToken": signed.refresh })).await
         }
 
         async fn signed(&self, at: usize, path: &str, body: &Value) -> Signed {
             let request = client().post(format!("{}{path}", self.url(at))).json(body);
+            let request = request.header("Idempotency-Key", "the-same-attempt-each-time");
             let pair: Value = request.send().await.unwrap().json().await.unwrap();
             let [access, refresh] = ["accessToken", "refreshToken"].map(|name| pair[name].as_str().unwrap().to_owned());
             Signed { kid: jsonwebtoken::decode_header(&access).unwrap().kid.unwrap(), access, refresh }

@@ -2,6 +2,7 @@
 
 use std::net::TcpStream;
 use std::process::{Command, Stdio};
+use std::thread;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -46,14 +47,16 @@ async fn login(client: &Client, server: &Program) -> (StatusCode, Value) {
 async fn a_limit_that_may_be_raised_keeps_nobody_waiting() {
     let place = Place::new();
     let server = start_limited(&place, "-Sn 64");
-    let _idle = idle_connections(&server, 200);
+    let _idle = idle_connections(&server, 100);
     assert_eq!(login(&client(), &server).await.0, StatusCode::OK);
 }
 
 #[tokio::test]
 async fn where_it_may_not_those_who_come_late_wait_and_the_database_is_there_for_the_others() {
     let place = Place::new();
-    let server = start_limited(&place, "-n 192");
+    let threads = thread::available_parallelism().unwrap().get();
+    // What is kept back, what each thread has of its own, and 32 connections for each.
+    let server = start_limited(&place, &format!("-n {}", 128 + (4 + 32) * threads));
     let early: Vec<Client> = (0..16).map(|_| client()).collect();
     let (status, tokens) = login(&early[0], &server).await;
     assert_eq!(status, StatusCode::OK);
@@ -63,7 +66,7 @@ async fn where_it_may_not_those_who_come_late_wait_and_the_database_is_there_for
     };
     // They have their connections; the database has opened no more than it needed so far.
     assert_eq!(join_all(early.iter().map(|client| ask(client, "/healthz"))).await, [StatusCode::OK; 16]);
-    let idle = idle_connections(&server, 400);
+    let idle = idle_connections(&server, 32 * threads + 50);
     let late = client();
     let waits = late.get(format!("{}/healthz", server.url)).timeout(Duration::from_secs(1));
     assert!(waits.send().await.unwrap_err().is_timeout(), "not all places are taken: this tests nothing");

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use authcli_server::auth::{Auth, LoginError};
 use authcli_server::domain::Password;
 use authcli_server::keys::KeyRing;
-use authcli_server::password::Passwords;
+use authcli_server::password::{Passwords, Room};
 use authcli_server::pepper::{Absent, Peppers};
 use authcli_server::routes::TrustedProxies;
 use futures_util::future::join_all;
@@ -45,7 +45,8 @@ async fn auth_of(app: &TestApp) -> Arc<Auth> {
     let store = app.store().await;
     let peppers = Arc::new(Peppers::load(&app.config.pepper, &*store, Absent::Check).await.unwrap());
     let keys = KeyRing::load(store.clone(), Arc::clone(&peppers), app.config.lifetimes.access).await.unwrap();
-    let passwords = Passwords::new(CHEAP).unwrap();
+    // Room enough for all of these tests, and no turn that takes long for want of one.
+    let passwords = Passwords::with_room(CHEAP, Room { at_once: 8, waiting: 64 }).unwrap();
     Arc::new(Auth::new(store.clone(), store.clone(), store, peppers, keys, passwords, app.config.lifetimes))
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::world::{World, until_stale, wanting};
+use super::world::{World, started, until_stale, wanting};
 use crate::error::TokenError;
 use crate::gate::{REVOCATION_BOUND, RenewalError};
 use crate::token::TokenSet;
@@ -26,6 +26,20 @@ async fn a_session_that_was_refused_is_revoked_once_and_then_forgotten() {
     let revoked = world.revoked();
     assert_eq!(revoked.len(), 1);
     assert!(revoked[0].is_same_save(&refused));
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_is_revoked_on_the_way_out_too() {
+    let mut world = World::new();
+    let gate = world.process();
+    until_stale().await;
+    let waiter = wanting(&gate).await;
+    let call = world.call().await;
+    let way_out = started(async move { gate.close().await }).await;
+    call.refuse();
+    drop(waiter.await);
+    way_out.await.unwrap().unwrap();
+    assert_eq!(world.revoked().len(), 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -156,8 +156,8 @@ impl Renewal for JsonApi {
 
     fn revoke_refused<'a>(&'a self, tokens: &'a TokenSet) -> BoxFuture<'a, Result<(), Cause>> {
         Box::pin(async {
-            // An access token alone is nobody's to go on with.
-            if tokens.refresh_token.is_some() {
+            // A logout that takes the access token as well may end more than this session.
+            if self.shape.is_safe_to_repeat() && self.shape.logout.access_token.is_none() {
                 self.revoke(tokens.into()).await.map_err(|fault| Arc::new(fault) as Cause)?;
             }
             Ok(())

@@ -42,7 +42,6 @@ use super::caller::Caller;
 use super::issued::without_repeated;
 use super::tries::{self, Repeat, Verdict};
 use super::{RenewalFault, Revocation};
-use crate::error::Cause;
 use crate::gate::{Clock, Renewal, RenewalError, WayOut};
 use crate::http::{LazyClient, secrets_of};
 use crate::token::{IssuedTokens, OauthClient, RenewedBy, Secret, TokenSet};
@@ -214,16 +213,6 @@ impl Renewal for Oauth {
         way_out: &'a WayOut,
     ) -> BoxFuture<'a, Result<IssuedTokens, RenewalError>> {
         Box::pin(self.redeem(tokens, way_out))
-    }
-
-    fn revoke_refused<'a>(&'a self, tokens: &'a TokenSet) -> BoxFuture<'a, Result<(), Cause>> {
-        Box::pin(async {
-            // An access token alone is nobody's to go on with.
-            if tokens.refresh_token.is_some() {
-                self.revoke(tokens.into()).await.map_err(|fault| Arc::new(fault) as Cause)?;
-            }
-            Ok(())
-        })
     }
 }
 

@@ -45,6 +45,27 @@ fn the_statuses_that_mean_expired_are_the_profiles() {
 }
 
 #[test]
+fn a_refused_session_is_ended_only_where_the_server_knows_attempts_and_the_call_ends_no_more() {
+    for (api, ends) in [
+        ("api.login.path = '/login'", true),
+        ("api.refresh.safe_to_repeat = false", false),
+        ("api.logout.access_token = 'header:Authorization'", false),
+        ("api.logout.enabled = false", false),
+    ] {
+        let (endpoint, cli) = described(api);
+        log_in(&endpoint, &cli, Answer::tokens("a1", "r1", 0.001));
+        let get = cli.start(&["get", "/x"]);
+        if ends {
+            endpoint.refuse_refresh();
+        } else {
+            // Another call would be one that nobody expects.
+            endpoint.expect("POST", "/refresh").reply(Answer::error(403, "Invalid refresh token"));
+        }
+        get.finish().expect(7);
+    }
+}
+
+#[test]
 fn what_is_not_safe_to_repeat_is_not_repeated_but_the_session_stands() {
     // An API of another shape is not known to be safe; one that refreshes as most do is.
     for (api, tries) in [

@@ -60,7 +60,7 @@ fn constants_below_a_table_are_shown_nowhere() {
     let (endpoint, cli) = described(api);
     log_in(&endpoint, &cli, Answer::tokens("a1", "r1", 0.001));
     let refresh = cli.start(&["refresh"]);
-    endpoint.refuse(endpoint.expect("POST", "/refresh"), Answer::error(403, "who is canary-key-4711-of-an-api?"));
+    endpoint.expect("POST", "/refresh").reply(Answer::error(403, "who is canary-key-4711-of-an-api?"));
     let ended = refresh.finish().expect(7);
     assert!(!ended.stderr.contains("canary"), "{}", ended.stderr);
 }

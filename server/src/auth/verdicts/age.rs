@@ -1,5 +1,5 @@
-//! How old something is, sleep included: while a machine sleeps, or is paused by its host, the clock that programs measure
-//! by stands still on Linux, and others go on ending sessions.
+//! How old something is, sleep included: while a machine sleeps, the clock that programs measure by stands still on Linux, and
+//! others go on ending sessions. (A host that freezes a guest stops all of its clocks: that nobody can see from within.)
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ impl Moment {
     }
 
     /// Returns the moment as it looks after a sleep of this length.
-    #[cfg(test)]
+    #[cfg(all(test, target_os = "linux"))]
     pub(super) fn before_a_sleep_of(self, length: Duration) -> Self {
         Self { awake_or_not: self.awake_or_not.saturating_sub(length), ..self }
     }
@@ -38,7 +38,7 @@ fn with_sleep() -> Duration {
     clock_gettime(ClockId::Boottime).try_into().unwrap_or_default()
 }
 
-/// Elsewhere the usual clock goes on in sleep (Windows), or there is none that is as cheap.
+/// On Windows the usual clock goes on in sleep; what others have is not at hand here.
 #[cfg(not(target_os = "linux"))]
 fn with_sleep() -> Duration {
     Duration::ZERO

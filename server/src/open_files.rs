@@ -3,6 +3,8 @@
 
 /// What is kept back for everything else: the database's connections and files, the log, the listener.
 const FILES_KEPT_BACK: u64 = 128;
+/// What each thread that serves opens for itself.
+const FILES_OF_A_THREAD: u64 = 4;
 /// More than any server of this kind needs, on each thread that serves: what actix-web would take by itself.
 const MOST_FOR_EACH: u64 = 25_000;
 
@@ -14,8 +16,9 @@ pub(crate) fn connections_for_each(threads: usize) -> usize {
 }
 
 fn shared(files: u64, threads: u64) -> usize {
-    // A limit that is this low still lets somebody in.
-    let each = files.saturating_sub(FILES_KEPT_BACK).max(files / 2) / threads;
+    // A limit that is very low still lets somebody in.
+    let kept_back = FILES_KEPT_BACK + FILES_OF_A_THREAD * threads;
+    let each = files.saturating_sub(kept_back).max(files / 4) / threads;
     usize::try_from(each.clamp(1, MOST_FOR_EACH)).unwrap_or(usize::MAX)
 }
 
@@ -23,12 +26,18 @@ fn shared(files: u64, threads: u64) -> usize {
 /// a low one that each may raise.
 #[cfg(unix)]
 pub(crate) fn raise_open_file_limit() {
-    use rustix::process::{Resource, getrlimit, setrlimit};
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    // Some systems refuse the maximum they state; then what is set now is what counts.
-    let _ = setrlimit(Resource::Nofile, limit);
+    const MODEST: u64 = 10_240;
+
+    let limit = getrlimit(Resource::Nofile);
+    // Some systems refuse the maximum that they state (macOS, where that is none at all), and then this much.
+    for wanted in [limit.maximum, Some(limit.maximum.unwrap_or(MODEST).min(MODEST))] {
+        let raised = setrlimit(Resource::Nofile, Rlimit { current: wanted, ..limit.clone() });
+        if raised.is_ok() || limit.current.is_some_and(|current| current >= MODEST) {
+            return;
+        }
+    }
 }
 
 #[cfg(unix)]
@@ -52,9 +61,9 @@ mod tests {
 
     #[test]
     fn connections_leave_files_to_the_database() {
-        assert_eq!(shared(1024, 2), 448);
+        assert_eq!(shared(1024, 2), 444);
         assert_eq!(shared(524_288, 8), 25_000);
-        assert_eq!(shared(64, 1), 32);
+        assert_eq!(shared(64, 1), 16);
         assert_eq!(shared(2, 16), 1);
         assert_eq!(shared(u64::MAX, 1), 25_000);
     }
