@@ -257,6 +257,22 @@ async fn a_database_that_falls_silent_under_load_costs_no_connection() {
     .await;
 }
 
+/// The silence begins in the middle of load: statements have been answered, and their connections are being given back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs PostgreSQL: run `make test`"]
+async fn connections_that_are_given_back_into_a_silence_keep_no_place_and_hold_up_no_stop() {
+    let proxy = Proxy::start(&Cluster::shared().database().await).await;
+    let store = store::open(&database_url(&proxy.url()), Missing::Create).await.unwrap();
+    proxy.keep_silent_after_statements();
+    // As many as there are connections, and once more.
+    for round in 0..2 {
+        let served = join_all((0..16).map(|_| store.ping())).await;
+        assert!(served.iter().all(Result::is_ok), "round {round}: {served:?}");
+    }
+    let stopped = tokio::time::timeout(Duration::from_secs(20), store.close()).await;
+    assert!(stopped.is_ok(), "what is given back is waited for without a bound");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs PostgreSQL: run `make test`"]
 async fn a_database_that_lets_nobody_in_is_unavailable_until_it_does() {

@@ -24,8 +24,10 @@ const CONNECTIONS: u32 = 16;
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long to wait for an answer; the database's own bound below comes first, unless it is out of reach.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long an answer may come late that nobody waits for any more.
+/// How long an answer may come late that nobody waits for any more, and that to a connection that is given back.
 const LATE_ANSWER: Duration = Duration::from_secs(1);
+/// How long whoever closes the store waits for what is under way: longer than the bounds of a statement and of giving back.
+pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(13);
 /// A connection that lay idle for longer is tried before it is used.
 const TRUSTED_IDLE: Duration = Duration::from_secs(1);
 const IDLE_TIMEOUT: Duration = Duration::from_mins(10);
@@ -124,10 +126,7 @@ impl PostgresStore {
         let mut asked = Asked { connection: Some(self.pool.acquire().await?), last_loss: self.last_loss.clone() };
         // It is there until it is asked for below.
         let Some(connection) = asked.connection.as_mut() else { return Err(sqlx::Error::WorkerCrashed) };
-        let result = match timeout(ANSWER_TIMEOUT, statement.fetch_all(&mut **connection)).await {
-            Ok(result) => result,
-            Err(_) => Err(sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, "no answer in time"))),
-        };
+        let result = timed(ANSWER_TIMEOUT, statement.fetch_all(&mut **connection)).await;
         asked.answered(result.as_ref().is_err_and(|error| trouble(error) == Trouble::Lost));
         result
     }
@@ -142,30 +141,47 @@ struct Asked {
 
 impl Asked {
     fn answered(mut self, lost: bool) {
-        let connection = self.connection.take();
-        if let Some(connection) = connection.filter(|_| lost) {
-            give_up(connection, &self.last_loss);
+        match self.connection.take() {
+            Some(connection) if lost => give_up(connection, &self.last_loss),
+            Some(connection) => give_back(connection, self.last_loss.clone()),
+            None => {}
         }
     }
 }
 
 impl Drop for Asked {
     fn drop(&mut self) {
-        let Some(mut connection) = self.connection.take() else { return };
-        let last_loss = self.last_loss.clone();
-        tokio::spawn(async move {
-            // Reads what is still due of the answer before its own.
-            if !timeout(LATE_ANSWER, connection.ping()).await.is_ok_and(|answer| answer.is_ok()) {
-                give_up(connection, &last_loss);
-            }
-        });
+        if let Some(connection) = self.connection.take() {
+            give_back(connection, self.last_loss.clone());
+        }
     }
+}
+
+/// Gives a connection back to the pool, which asks the database once more before it is free for others: that reads what is
+/// still due of an answer. sqlx by itself waits for it without any bound; a network that falls silent just then would
+/// keep the place taken for as long as TCP has hope.
+fn give_back(mut connection: PoolConnection<Postgres>, last_loss: LastLoss) {
+    let returned = connection.return_to_pool();
+    tokio::spawn(async move {
+        // Given up, it is closed, and its place is free.
+        if timeout(LATE_ANSWER, returned).await.is_err() {
+            last_loss.note();
+        }
+    });
 }
 
 /// Takes a connection out of the pool, which makes another one when it needs it.
 fn give_up(connection: PoolConnection<Postgres>, last_loss: &LastLoss) {
     last_loss.note();
     drop(connection.detach());
+}
+
+/// Waits for an answer, but not for ever.
+async fn timed<T>(bound: Duration, answer: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
+    match timeout(bound, answer).await {
+        Ok(result) => result,
+        Err(_) => Err(sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, "no answer in time"))),
+    }
 }
 
 /// Whoever asked has waited long enough.

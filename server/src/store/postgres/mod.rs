@@ -22,6 +22,7 @@ use async_trait::async_trait;
 use sqlx::SqlSafeStr as _;
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::postgres::{PgConnection, PgPool};
+use tokio::time::timeout;
 
 use self::connection::LastLoss;
 use super::{DatabaseUrl, OpenError, PostgresUrl};
@@ -70,9 +71,9 @@ impl Store for PostgresStore {
         attempts::sweep(self, most).await
     }
 
-    /// Waits for what is under way and closes all connections.
+    /// Waits for what is under way and closes all connections. What has not ended by then ends with the process.
     async fn close(&self) {
-        self.pool.close().await;
+        let _ = timeout(connection::CLOSE_TIMEOUT, self.pool.close()).await;
     }
 }
 
