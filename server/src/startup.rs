@@ -117,7 +117,7 @@ impl Application {
             info!(%error, "could not look whether an older pepper is still needed");
         }
         let keys = KeyRing::load(store.clone(), Arc::clone(&peppers), config.lifetimes.access).await?;
-        let has_users = !store.users().await?.is_empty();
+        let has_users = store.has_users().await?;
         let auth = Auth::new(store.clone(), store.clone(), store.clone(), peppers, keys, passwords, config.lifetimes);
         Ok(Self { listener, address, auth: Data::new(auth), origins: Data::new(config.origins), store, has_users })
     }

@@ -7,7 +7,7 @@ use crate::domain::{InvalidPassword, InvalidUsername};
 use crate::keys::KeyError;
 use crate::password::PasswordError;
 use crate::pepper::PepperError;
-use crate::ports::StoreError;
+use crate::ports::{StoreError, UnfinishedRevocation};
 use crate::routes::InvalidOrigin;
 use crate::startup::StartError;
 use crate::store::{InvalidDatabaseUrl, OpenError};
@@ -64,6 +64,9 @@ pub enum CommandError {
     /// The database did not answer.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The database did not answer all through a revocation.
+    #[error(transparent)]
+    Revocation(#[from] UnfinishedRevocation),
     /// The server could not be started.
     #[error(transparent)]
     Start(#[from] StartError),
@@ -117,6 +120,7 @@ impl CommandError {
             | Self::Directory { .. }
             | Self::Open(_)
             | Self::Store(_)
+            | Self::Revocation(_)
             | Self::Start(_)
             | Self::Hash(_)
             | Self::Pepper(_)
@@ -145,6 +149,10 @@ impl CommandError {
             Self::NoSuchUser(_) => "`authcli-server user list` shows them",
             Self::Open(error) => return error.hint(),
             Self::Start(error) => return error.hint(),
+            Self::Revocation(_) => "run it again: it goes on with the rest",
+            Self::Store(StoreError::Unknown(_)) => {
+                "`authcli-server user list` or `keys list` shows whether it was; a password may be set once more"
+            }
             Self::Password(_) => "pipe it in: `printf %s \"$PASSWORD\" | authcli-server user …`",
             _ => return None,
         };

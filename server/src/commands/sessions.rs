@@ -24,7 +24,7 @@ pub(super) async fn revoke(args: SessionsRevokeArgs) -> Result<(), CommandError>
 
 async fn revoke_selected(store: &dyn Store, selection: &SessionSelection) -> Result<u64, CommandError> {
     if let Some(name) = &selection.user
-        && !store.users().await?.iter().any(|user| user.name == name.as_str())
+        && store.user_id(name).await?.is_none()
     {
         return Err(CommandError::NoSuchUser(name.to_string()));
     }

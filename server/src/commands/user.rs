@@ -48,7 +48,7 @@ pub(super) async fn remove(args: UserArgs) -> Result<(), CommandError> {
     let store = open_database(&args.database, Missing::Refuse).await?;
     let removed = store.remove_user(&name).await;
     store.close().await;
-    if !removed? {
+    if removed?.is_none() {
         return Err(CommandError::NoSuchUser(name.to_string()));
     }
     tell(&format!("Removed the user `{name}` and ended its sessions"));
@@ -63,7 +63,7 @@ pub(super) async fn password(args: UserPasswordArgs) -> Result<(), CommandError>
     let store = open_database(&args.user.database, Missing::Refuse).await?;
     let changed = store.set_password(&name, &hash).await;
     store.close().await;
-    if !changed? {
+    if changed?.is_none() {
         return Err(CommandError::NoSuchUser(name.to_string()));
     }
     tell(&format!("Changed the password of `{name}` and ended its sessions"));
@@ -76,7 +76,7 @@ pub(super) async fn disable(args: UserArgs) -> Result<(), CommandError> {
     let store = open_database(&args.database, Missing::Refuse).await?;
     let disabled = store.disable_user(&name).await;
     store.close().await;
-    if !disabled? {
+    if disabled?.is_none() {
         return Err(CommandError::NoSuchUser(name.to_string()));
     }
     tell(&format!("Disabled the user `{name}` and ended its sessions"));

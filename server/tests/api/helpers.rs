@@ -228,6 +228,48 @@ impl TestApp {
         assert!(changed > 0, "{sql} changed nothing");
     }
 
+    /// Runs statements on the database, as an operator would by hand.
+    pub(crate) async fn db_run(&self, sql: &str) {
+        let query = AssertSqlSafe(sql);
+        match &self.reach {
+            Reach::File(path) => {
+                sqlx::raw_sql(query).execute(&mut open_file(path).await).await.unwrap();
+            }
+            #[cfg(unix)]
+            Reach::Server(url) => {
+                sqlx::raw_sql(query).execute(&mut crate::postgres::connect(url).await).await.unwrap();
+            }
+        }
+    }
+
+    /// Adds sessions that are like the only one, so that there are so many.
+    pub(crate) async fn db_fill_sessions(&self, count: u32) {
+        let columns = "user_id, salt, pepper_id, generation, created_at, rotated_at, keyless, idle_expires_at, absolute_expires_at";
+        let (id, numbers) = match &self.reach {
+            Reach::File(_) => (
+                "randomblob(16)",
+                format!(
+                    "(WITH RECURSIVE n (n) AS (VALUES (2) UNION ALL SELECT n + 1 FROM n WHERE n < {count}) SELECT n FROM n)"
+                ),
+            ),
+            #[cfg(unix)]
+            Reach::Server(_) => ("decode(md5(n::text), 'hex')", format!("generate_series(2, {count}) AS n")),
+        };
+        self.db_execute(&format!(
+            "INSERT INTO sessions (id, {columns}) SELECT {id}, {columns} FROM sessions, {numbers}"
+        ))
+        .await;
+    }
+
+    /// Returns the value of `--database` that names this database.
+    pub(crate) fn database_argument(&self) -> String {
+        match &self.reach {
+            Reach::File(path) => format!("sqlite:{}", path.display()),
+            #[cfg(unix)]
+            Reach::Server(url) => url.clone(),
+        }
+    }
+
     /// Returns the one value that a query has.
     pub(crate) async fn db_value<T>(&self, sql: &str) -> T
     where

@@ -22,9 +22,13 @@ mod logout;
 #[cfg(unix)]
 mod logs;
 #[cfg(unix)]
+mod operators;
+#[cfg(unix)]
 mod pepper;
 #[cfg(unix)]
 mod postgres;
+#[cfg(unix)]
+mod postgres_operators;
 #[cfg(unix)]
 mod postgres_store;
 #[cfg(unix)]

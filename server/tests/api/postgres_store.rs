@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use authcli_server::domain::{AttemptHash, Generation, KeyId, Lifetimes, SessionId, UnixMillis, Username};
+use authcli_server::domain::{AttemptHash, Generation, KeyId, Lifetimes, SessionId, Username};
 use authcli_server::ports::{
-    KnownPepper, NewSession, PasswordHash, PepperId, Reuse, Rotation, SealedKey, SessionSelection, Store, StoreError,
+    KnownPepper, NewSession, PasswordHash, PepperId, Reuse, Rotation, SealedKey, Store, StoreError,
 };
 use authcli_server::store::{self, Missing, OpenError};
 use futures_util::future::join_all;
@@ -291,32 +291,6 @@ async fn a_database_that_lets_nobody_in_is_unavailable_until_it_does() {
     execute(&mut operator, &format!("ALTER DATABASE elsewhere RENAME TO {name}")).await;
     execute(&mut operator, &format!("ALTER DATABASE {name} ALLOW_CONNECTIONS true")).await;
     assert_eq!(app.refresh_status(&login.refresh, key).await, 200);
-}
-
-/// Each update takes a millisecond here, and all of them longer than a statement may.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "needs PostgreSQL: run `make test`"]
-async fn an_operator_revokes_more_sessions_than_one_statement_has_time_for() {
-    let app = spawn_app_on(Backend::Postgres, |_| {}).await;
-    let login = app.login().await;
-    execute(
-        &mut connect(&app.url()).await,
-        "INSERT INTO sessions (id, user_id, salt, pepper_id, generation, created_at, rotated_at, keyless,
-                               idle_expires_at, absolute_expires_at)
-             SELECT decode(md5(n::text), 'hex'), user_id, salt, pepper_id, 0, created_at, rotated_at, keyless,
-                 idle_expires_at, absolute_expires_at
-             FROM sessions, generate_series(1, 10499) AS n;
-         CREATE FUNCTION take_time() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-             PERFORM pg_sleep(0.001); RETURN NEW;
-         END $$;
-         CREATE TRIGGER take_time BEFORE UPDATE ON sessions FOR EACH ROW EXECUTE FUNCTION take_time()",
-    )
-    .await;
-    let store = app.store().await;
-    let everything = SessionSelection { opened_before: Some(UnixMillis(i64::MAX)), ..SessionSelection::default() };
-    assert_eq!(store.revoke_sessions(&everything).await.unwrap(), 10_500);
-    assert_eq!(app.refresh_status(&login.refresh, None).await, 403);
-    assert_eq!(store.revoke_sessions(&everything).await.unwrap(), 0);
 }
 
 /// The database refuses an update with such an error so many times.

@@ -127,13 +127,13 @@ impl PostgresStore {
         &self,
         statements: impl IntoIterator<Item = Statement<'q>, IntoIter: Send> + Send,
     ) -> Result<u64, StoreError> {
-        let mut transaction = self.pool.begin().await.map_err(store_error)?;
-        sqlx::query(LOCK_KEYS).execute(&mut *transaction).await.map_err(store_error)?;
+        let mut transaction = self.begin().await?;
+        transaction.execute(sqlx::query(LOCK_KEYS)).await?;
         let mut changed = 0;
         for statement in statements {
-            changed = statement.execute(&mut *transaction).await.map_err(store_error)?.rows_affected();
+            changed = transaction.execute(statement).await?;
         }
-        transaction.commit().await.map_err(store_error)?;
+        transaction.commit().await?;
         Ok(changed)
     }
 }

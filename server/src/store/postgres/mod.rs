@@ -15,7 +15,9 @@ mod directory;
 mod errors;
 mod keys;
 mod sessions;
+mod steps;
 mod sweep;
+mod transaction;
 mod users;
 
 use async_trait::async_trait;

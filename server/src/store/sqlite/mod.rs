@@ -10,6 +10,7 @@ mod attempts;
 mod directory;
 mod keys;
 mod sessions;
+mod steps;
 mod sweep;
 mod users;
 mod writer;
