@@ -350,8 +350,11 @@ pub trait KeyStore: Send + Sync {
     /// Adds a pepper, unless its number is taken; answers whether it did.
     async fn add_pepper(&self, pepper: &KnownPepper) -> Result<bool, StoreError>;
 
-    /// Returns how many sessions live that were opened with a pepper. That a user is disabled does not count, because that
+    /// Answers whether any session lives that was opened with a pepper. That a user is disabled does not count, because that
     /// can be undone.
+    async fn pepper_has_live_sessions(&self, id: PepperId) -> Result<bool, StoreError>;
+
+    /// Returns how many there are, which takes longer.
     async fn live_sessions_of_pepper(&self, id: PepperId) -> Result<LiveSessions, StoreError>;
 
     /// Returns all signing keys.

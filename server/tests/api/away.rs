@@ -124,6 +124,9 @@ impl KeyStore for Keys {
     async fn add_pepper(&self, pepper: &KnownPepper) -> Result<bool, StoreError> {
         self.store.add_pepper(pepper).await
     }
+    async fn pepper_has_live_sessions(&self, id: PepperId) -> Result<bool, StoreError> {
+        self.store.pepper_has_live_sessions(id).await
+    }
     async fn live_sessions_of_pepper(&self, id: PepperId) -> Result<LiveSessions, StoreError> {
         self.store.live_sessions_of_pepper(id).await
     }
