@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 pub use postgres::PostgresStore;
 pub use sqlite::SqliteStore;
+use sqlx::migrate::MigrateError;
 pub use url::{DatabaseUrl, InvalidDatabaseUrl, PostgresUrl};
 
 use self::rows::corrupt;
@@ -72,7 +73,7 @@ pub enum OpenError {
         database: DatabaseUrl,
         /// What went wrong.
         #[source]
-        source: sqlx::migrate::MigrateError,
+        source: MigrateError,
     },
 }
 
@@ -85,6 +86,11 @@ impl OpenError {
             Self::Database { database: DatabaseUrl::Postgres(_), .. } => {
                 Some("`psql` with the same address shows whether it can be reached".to_owned())
             }
+            Self::Migration { database: DatabaseUrl::Postgres(_), source } if is_lock_timeout(source) => Some(
+                "another transaction holds a table, for example that of a `pg_dump`, or another server migrates; \
+                 `authcli-server migrate` tries again"
+                    .to_owned(),
+            ),
             Self::Migration { database: DatabaseUrl::Postgres(_), .. } => {
                 Some("its user must be allowed to make tables; `authcli-server migrate` tries again".to_owned())
             }
@@ -93,4 +99,11 @@ impl OpenError {
             }
         }
     }
+}
+
+/// Whether a lock of PostgreSQL was not to be had in time.
+fn is_lock_timeout(error: &MigrateError) -> bool {
+    const LOCK_NOT_AVAILABLE: &str = "55P03";
+    let (MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) = error else { return false };
+    error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == LOCK_NOT_AVAILABLE)
 }

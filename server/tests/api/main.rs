@@ -28,6 +28,8 @@ mod pepper;
 #[cfg(unix)]
 mod postgres;
 #[cfg(unix)]
+mod postgres_migrations;
+#[cfg(unix)]
 mod postgres_operators;
 #[cfg(unix)]
 mod postgres_store;

@@ -44,11 +44,6 @@ const SET_UP: &str = "SELECT set_config('default_transaction_isolation', 'read c
     set_config('lock_timeout', '5s', false),
     set_config('idle_in_transaction_session_timeout', '10s', false)";
 
-/// A migration may take its time, and waits for that of another server. That a table is there already is no news.
-const SET_UP_MIGRATION: &str = "SELECT set_config('statement_timeout', '0', false),
-    set_config('lock_timeout', '60s', false),
-    set_config('client_min_messages', 'warning', false)";
-
 /// When a connection was last found broken: those that lay idle since before then are likely to be broken as well.
 #[derive(Clone, Debug, Default)]
 pub(super) struct LastLoss(Arc<Mutex<Option<Instant>>>);
@@ -80,11 +75,6 @@ pub(super) fn pool(last_loss: LastLoss) -> PgPoolOptions {
         .after_connect(|connection, _| {
             Box::pin(async move { sqlx::query(SET_UP).execute(connection).await.map(|_| ()) })
         })
-}
-
-/// Lifts the bounds that are meant for requests.
-pub(super) async fn prepare_for_migration(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-    sqlx::query(SET_UP_MIGRATION).execute(connection).await.map(|_| ())
 }
 
 /// What a statement did, and whether an earlier run of it may have done it already.
@@ -180,13 +170,13 @@ impl Drop for Asked {
 }
 
 /// Waits for an answer, but not for ever.
-pub(super) async fn timed<T>(
+pub(super) async fn timed<T, E: From<sqlx::Error>>(
     bound: Duration,
-    answer: impl Future<Output = Result<T, sqlx::Error>>,
-) -> Result<T, sqlx::Error> {
+    answer: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
     match timeout(bound, answer).await {
         Ok(result) => result,
-        Err(_) => Err(sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, "no answer in time"))),
+        Err(_) => Err(sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, "no answer in time")).into()),
     }
 }
 
