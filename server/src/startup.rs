@@ -90,7 +90,8 @@ impl StartError {
             Self::Open(error) => error.hint(),
             Self::Pepper(error) => error.hint(),
             Self::Demo(error) => error.hint(),
-            Self::Keys(_) | Self::Password(_) | Self::Store(_) => None,
+            Self::Keys(error) => error.hint().map(str::to_owned),
+            Self::Password(_) | Self::Store(_) => None,
         }
     }
 }

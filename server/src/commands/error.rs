@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::domain::{InvalidPassword, InvalidUsername};
 use crate::keys::KeyError;
@@ -10,7 +11,7 @@ use crate::pepper::PepperError;
 use crate::ports::{StoreError, UnfinishedRevocation};
 use crate::routes::InvalidOrigin;
 use crate::startup::StartError;
-use crate::store::{InvalidDatabaseUrl, OpenError};
+use crate::store::{self, InvalidDatabaseUrl, OpenError};
 use crate::telemetry::TelemetryError;
 
 /// A command that failed.
@@ -40,6 +41,25 @@ pub enum CommandError {
     /// A value of `AUTHCLI_SERVER_LOG`, or no thread to log by.
     #[error(transparent)]
     Telemetry(#[from] TelemetryError),
+    /// A password would be typed where everybody sees it.
+    #[error("a password is not read from a terminal, which would show it")]
+    PasswordFromTerminal,
+    /// An access token that outlives its session.
+    #[error("`--access-ttl` ({access:?}) must be shorter than `--refresh-ttl` ({refresh:?})")]
+    AccessOutlivesRefresh {
+        /// How long an access token would live.
+        access: Duration,
+        /// How long a session would live without a refresh.
+        refresh: Duration,
+    },
+    /// A session that outlives itself.
+    #[error("`--refresh-ttl` ({refresh:?}) must not be longer than `--session-ttl` ({session:?})")]
+    RefreshOutlivesSession {
+        /// How long a session would live without a refresh.
+        refresh: Duration,
+        /// How long it would live at most.
+        session: Duration,
+    },
     /// `--password-stdin` was set to no.
     #[error("a password is read from standard input alone; pass `--password-stdin`")]
     NoPasswordSource,
@@ -114,6 +134,9 @@ impl CommandError {
             | Self::Username(_)
             | Self::Password(_)
             | Self::Telemetry(TelemetryError::Filter(_))
+            | Self::PasswordFromTerminal
+            | Self::AccessOutlivesRefresh { .. }
+            | Self::RefreshOutlivesSession { .. }
             | Self::NoPasswordSource => 2,
             Self::NoHome
             | Self::CutOff
@@ -145,17 +168,32 @@ impl CommandError {
             Self::NoHome => "`--database sqlite:PATH` names a place",
             Self::UserExists(_) => "`authcli-server user password NAME` changes its password",
             Self::KeyAnnounced => "`authcli-server keys list` shows when it signs; `--now` replaces all keys at once",
-            Self::Pepper(error) => return error.hint(),
             Self::NoSuchUser(_) => "`authcli-server user list` shows them",
             Self::Open(error) => return error.hint(),
-            Self::Start(error) => return error.hint(),
             Self::Revocation(_) => "run it again: it goes on with the rest",
-            Self::Store(StoreError::Unknown(_)) => {
-                "`authcli-server user list` or `keys list` shows whether it was; a password may be set once more"
+            Self::AccessOutlivesRefresh { .. } => "set both, for example `--access-ttl 15m --refresh-ttl 7d`",
+            Self::RefreshOutlivesSession { .. } => "set both, for example `--refresh-ttl 7d --session-ttl 90d`",
+            Self::Password(_) | Self::PasswordFromTerminal => {
+                "pipe it in: `printf %s \"$PASSWORD\" | authcli-server user …`"
             }
-            Self::Password(_) => "pipe it in: `printf %s \"$PASSWORD\" | authcli-server user …`",
+            Self::Store(error) => return store::hint(error).map(str::to_owned),
+            Self::Keys(error) => return error.hint().map(str::to_owned).or_else(|| self.hint_of_the_store()),
+            Self::Pepper(error) => return error.hint().or_else(|| self.hint_of_the_store()),
+            Self::Start(error) => return error.hint().or_else(|| self.hint_of_the_store()),
             _ => return None,
         };
         Some(hint.to_owned())
+    }
+
+    /// Returns what can be done about the database, where that is the cause.
+    fn hint_of_the_store(&self) -> Option<String> {
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            if let Some(error) = error.downcast_ref::<StoreError>() {
+                return store::hint(error).map(str::to_owned);
+            }
+            cause = error.source();
+        }
+        None
     }
 }

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use tracing::warn;
+
 use super::CommandError;
 use super::context::{open_database, print, read_password, tell};
 use crate::cli::{DatabaseArgs, UserArgs, UserPasswordArgs};
@@ -48,9 +50,8 @@ pub(super) async fn remove(args: UserArgs) -> Result<(), CommandError> {
     let store = open_database(&args.database, Missing::Refuse).await?;
     let removed = store.remove_user(&name).await;
     store.close().await;
-    if removed?.is_none() {
-        return Err(CommandError::NoSuchUser(name.to_string()));
-    }
+    let ended = removed?.ok_or_else(|| CommandError::NoSuchUser(name.to_string()))?;
+    warn!(user_id = %ended.user_id, count = ended.sessions, "user removed and sessions revoked by the operator");
     tell(&format!("Removed the user `{name}` and ended its sessions"));
     Ok(())
 }
@@ -63,9 +64,8 @@ pub(super) async fn password(args: UserPasswordArgs) -> Result<(), CommandError>
     let store = open_database(&args.user.database, Missing::Refuse).await?;
     let changed = store.set_password(&name, &hash).await;
     store.close().await;
-    if changed?.is_none() {
-        return Err(CommandError::NoSuchUser(name.to_string()));
-    }
+    let ended = changed?.ok_or_else(|| CommandError::NoSuchUser(name.to_string()))?;
+    warn!(user_id = %ended.user_id, count = ended.sessions, "password changed and sessions revoked by the operator");
     tell(&format!("Changed the password of `{name}` and ended its sessions"));
     Ok(())
 }
@@ -76,9 +76,8 @@ pub(super) async fn disable(args: UserArgs) -> Result<(), CommandError> {
     let store = open_database(&args.database, Missing::Refuse).await?;
     let disabled = store.disable_user(&name).await;
     store.close().await;
-    if disabled?.is_none() {
-        return Err(CommandError::NoSuchUser(name.to_string()));
-    }
+    let ended = disabled?.ok_or_else(|| CommandError::NoSuchUser(name.to_string()))?;
+    warn!(user_id = %ended.user_id, count = ended.sessions, "user disabled and sessions revoked by the operator");
     tell(&format!("Disabled the user `{name}` and ended its sessions"));
     Ok(())
 }

@@ -17,7 +17,7 @@ use sqlx::migrate::MigrateError;
 pub use url::{DatabaseUrl, InvalidDatabaseUrl, PostgresUrl};
 
 use self::rows::corrupt;
-use crate::ports::Store;
+use crate::ports::{Store, StoreError};
 
 /// Opens the database and brings its tables up to date.
 pub async fn open(database: &DatabaseUrl, missing: Missing) -> Result<Arc<dyn Store>, OpenError> {
@@ -81,6 +81,7 @@ impl OpenError {
     /// Returns what the operator can do about it, where that is known.
     pub fn hint(&self) -> Option<String> {
         match self {
+            Self::Database { source, .. } if is_busy(source) => Some(BUSY.to_owned()),
             Self::NotThere(_) => Some("`authcli-server user add` makes one, as does `serve`".to_owned()),
             Self::NewerSchema(_) => Some("install that version again".to_owned()),
             Self::Database { database: DatabaseUrl::Postgres(_), .. } => {
@@ -99,6 +100,33 @@ impl OpenError {
             }
         }
     }
+}
+
+const BUSY: &str = "others keep it busy, or locked; run the command again when they are done";
+
+/// Returns what the operator can do about a database that did not do what it was asked.
+pub fn hint(error: &StoreError) -> Option<&'static str> {
+    match error {
+        StoreError::Unavailable(cause) if cause.downcast_ref().is_some_and(is_busy) => Some(BUSY),
+        StoreError::Unavailable(_) => {
+            Some("see that it runs, can be reached and has room on its disk, then run the command again")
+        }
+        StoreError::Unknown(_) => {
+            Some("`authcli-server user list` or `keys list` shows whether it was; a password may be set once more")
+        }
+        StoreError::Unexpected(_) => None,
+    }
+}
+
+/// Whether others are in the way, in a database that is there.
+fn is_busy(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    // Cancelled by a bound of ours, a lock that was not to be had, a deadlock, too many connections. Of SQLite a file that
+    // is locked; its codes are numbers, and the low byte says which.
+    code.is_some_and(|code| match code.parse::<u32>() {
+        Ok(number) if code.len() < 5 => matches!(number & 0xff, 5 | 6),
+        _ => matches!(&*code, "57014" | "55P03" | "40P01" | "53300"),
+    })
 }
 
 /// Whether a lock of PostgreSQL was not to be had in time.

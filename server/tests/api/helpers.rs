@@ -242,6 +242,32 @@ impl TestApp {
         }
     }
 
+    /// Does something while all rows of a table are locked by others.
+    pub(crate) async fn db_while_locked<T>(&self, table: &str, work: impl AsyncFnOnce() -> T) -> T {
+        let lock = AssertSqlSafe(match &self.reach {
+            Reach::File(_) => "BEGIN IMMEDIATE".to_owned(),
+            #[cfg(unix)]
+            Reach::Server(_) => format!("BEGIN; SELECT FROM {table} FOR UPDATE"),
+        });
+        match &self.reach {
+            Reach::File(path) => {
+                let mut connection = open_file(path).await;
+                sqlx::raw_sql(lock).execute(&mut connection).await.unwrap();
+                let done = work().await;
+                sqlx::raw_sql("ROLLBACK").execute(&mut connection).await.unwrap();
+                done
+            }
+            #[cfg(unix)]
+            Reach::Server(url) => {
+                let mut connection = crate::postgres::connect(url).await;
+                sqlx::raw_sql(lock).execute(&mut connection).await.unwrap();
+                let done = work().await;
+                sqlx::raw_sql("ROLLBACK").execute(&mut connection).await.unwrap();
+                done
+            }
+        }
+    }
+
     /// Adds sessions that are like the only one, so that there are so many.
     pub(crate) async fn db_fill_sessions(&self, count: u32) {
         let columns = "user_id, salt, pepper_id, generation, created_at, rotated_at, keyless, idle_expires_at, absolute_expires_at";

@@ -13,6 +13,7 @@ on_both_stores!(
     a_user_with_more_sessions_than_a_step_takes_is_changed_with_all_of_them,
     what_has_ended_by_itself_is_not_counted,
     a_revocation_that_fails_on_its_way_says_how_far_it_came,
+    a_database_that_others_keep_busy_is_told_from_one_that_is_away,
 );
 
 /// More than two steps of any store, and no whole number of them.
@@ -138,11 +139,24 @@ async fn a_revocation_that_fails_on_its_way_says_how_far_it_came(backend: Backen
         let database = app.database_argument();
         Place::new().run(&["sessions", "revoke", "--before=2999-01-01T00:00:00Z", "--database", &database])
     };
-    let stderr = refused(&revoke(), 1);
+    let failed = revoke();
+    let stderr = String::from_utf8(failed.stderr).unwrap();
+    assert_eq!((failed.status.code(), failed.stdout.as_slice()), (Some(1), &b""[..]), "{stderr}");
+    assert!(stderr.contains("WARN sessions revoked by the operator count=1000 "), "{stderr}");
     assert!(stderr.contains("error: stopped after 1000 sessions had been revoked\n"), "{stderr}");
     assert!(stderr.contains("Caused by: ") && stderr.contains("\nhint: run it again"), "{stderr}");
     assert_eq!(unrevoked(&app, 1).await, 500);
     let undo = if backend == Backend::Sqlite { "DROP TRIGGER refuse" } else { "DROP TRIGGER refuse ON sessions" };
     app.db_run(undo).await;
     assert_eq!(String::from_utf8(revoke().stdout).unwrap(), "500 sessions revoked\n");
+}
+
+async fn a_database_that_others_keep_busy_is_told_from_one_that_is_away(backend: Backend) {
+    let app = spawn_app_on(backend, |_| {}).await;
+    let database = app.database_argument();
+    let disable = || Place::new().run(&["user", "disable", "admin", "--database", &database]);
+    let stderr = app.db_while_locked("users", async || refused(&disable(), 1)).await;
+    assert!(stderr.contains("hint: others keep it busy, or locked"), "{stderr}");
+    let ended = disable();
+    assert_eq!(ended.status.code(), Some(0), "{}", String::from_utf8_lossy(&ended.stderr));
 }
