@@ -197,3 +197,28 @@ impl CommandError {
         None
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_that_is_the_cause_has_a_hint_wherever_it_went_away() {
+        let away = || StoreError::Unavailable("unplugged".into());
+        let unknown = || StoreError::Unknown("unplugged".into());
+        let hint = |error: CommandError| error.hint().unwrap_or_default();
+        for error in [
+            CommandError::Store(away()),
+            CommandError::Keys(KeyError::Store(away())),
+            CommandError::Pepper(PepperError::Store(away())),
+            CommandError::Start(StartError::Store(away())),
+            CommandError::Start(StartError::Keys(KeyError::Store(away()))),
+        ] {
+            let text = format!("{error:?}");
+            assert!(hint(error).contains("can be reached"), "{text}");
+        }
+        for error in [CommandError::Store(unknown()), CommandError::Keys(KeyError::Store(unknown()))] {
+            assert!(hint(error).contains("`authcli-server user list` or `keys list` shows"));
+        }
+    }
+}

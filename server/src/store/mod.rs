@@ -84,9 +84,11 @@ impl OpenError {
             Self::Database { source, .. } if is_busy(source) => Some(BUSY.to_owned()),
             Self::NotThere(_) => Some("`authcli-server user add` makes one, as does `serve`".to_owned()),
             Self::NewerSchema(_) => Some("install that version again".to_owned()),
-            Self::Database { database: DatabaseUrl::Postgres(_), .. } => {
-                Some("`psql` with the same address shows whether it can be reached".to_owned())
-            }
+            Self::Database { database: DatabaseUrl::Postgres(_), .. }
+            | Self::Migration {
+                database: DatabaseUrl::Postgres(_),
+                source: MigrateError::Execute(sqlx::Error::Io(_)),
+            } => Some("`psql` with the same address shows whether it can be reached".to_owned()),
             Self::Migration { database: DatabaseUrl::Postgres(_), source } if is_lock_timeout(source) => Some(
                 "another transaction holds a table, for example that of a `pg_dump`, or another server migrates; \
                  `authcli-server migrate` tries again"

@@ -49,6 +49,7 @@ async fn a_database_that_falls_silent_while_it_is_opened_holds_up_no_command() {
     let opened = store::open(&far, Missing::Refuse);
     let refused = tokio::time::timeout(Duration::from_secs(30), opened).await.expect("no bound").unwrap_err();
     assert!(matches!(refused, OpenError::Migration { .. }), "{refused:?}");
+    assert!(refused.hint().unwrap().contains("whether it can be reached"), "{refused:?}");
     // Whoever was cut off keeps no other server from starting.
     store::open(&app.config.database, Missing::Refuse).await.unwrap().close().await;
 }
