@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 pub use postgres::PostgresStore;
 pub use sqlite::SqliteStore;
+use sqlx::error::DatabaseError;
 use sqlx::migrate::MigrateError;
 pub use url::{DatabaseUrl, InvalidDatabaseUrl, PostgresUrl};
 
@@ -122,7 +123,7 @@ pub fn hint(error: &StoreError) -> Option<&'static str> {
 
 /// Whether others are in the way, in a database that is there.
 fn is_busy(error: &sqlx::Error) -> bool {
-    let code = error.as_database_error().and_then(|error| error.code());
+    let code = error.as_database_error().and_then(DatabaseError::code);
     // Cancelled by a bound of ours, a lock that was not to be had, a deadlock, too many connections. Of SQLite a file that
     // is locked; its codes are numbers, and the low byte says which.
     code.is_some_and(|code| match code.parse::<u32>() {
@@ -135,5 +136,5 @@ fn is_busy(error: &sqlx::Error) -> bool {
 fn is_lock_timeout(error: &MigrateError) -> bool {
     const LOCK_NOT_AVAILABLE: &str = "55P03";
     let (MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) = error else { return false };
-    error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == LOCK_NOT_AVAILABLE)
+    error.as_database_error().and_then(DatabaseError::code).is_some_and(|code| code == LOCK_NOT_AVAILABLE)
 }

@@ -128,11 +128,12 @@ async fn what_operators_end_is_a_warning_with_its_count() {
     assert_eq!(warnings(&by_user), ["sessions revoked by the operator count=1 user_id=1"]);
     assert_eq!(warnings(&by_user), [""; 0], "nothing was revoked");
     login(&server).await;
-    let said = |what: &str, count: u32| format!("{what} and sessions revoked by the operator user_id=1 count={count}");
+    let warning =
+        |what: &str, count: u32| format!("{what} and sessions revoked by the operator user_id=1 count={count}");
     let password = ["user", "password", "admin", "--password-stdin"];
-    assert_eq!(warnings(&password), [said("password changed", 1)]);
-    assert_eq!(warnings(&["user", "disable", "admin"]), [said("user disabled", 0)]);
-    assert_eq!(warnings(&["user", "remove", "admin"]), [said("user removed", 0)]);
+    assert_eq!(warnings(&password), [warning("password changed", 1)]);
+    assert_eq!(warnings(&["user", "disable", "admin"]), [warning("user disabled", 0)]);
+    assert_eq!(warnings(&["user", "remove", "admin"]), [warning("user removed", 0)]);
 }
 
 /// Of a thief who is two steps ahead of the owner there is no other sign.

@@ -71,12 +71,12 @@ async fn a_user_with_more_sessions_than_one_statement_has_time_for_is_changed_al
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs PostgreSQL: run `make test`"]
 async fn an_operator_whose_commit_is_not_answered_is_told_that_nobody_knows() {
-    let broken = |proxy: &Proxy| proxy.lose_answer_to("COMMIT\0");
-    let silent = |proxy: &Proxy| proxy.fall_silent_at("COMMIT\0");
-    let not_begun = |proxy: &Proxy| proxy.fall_silent_at("BEGIN\0");
-    let faults: [(&str, &(dyn Fn(&Proxy) + Sync), bool); 3] =
-        [("broken", &broken, true), ("silent", &silent, true), ("not begun", &not_begun, false)];
-    join_all(faults.map(async |(name, fault, committed)| {
+    join_all([("broken", true), ("silent", true), ("not begun", false)].map(async |(name, committed)| {
+        let fault = |proxy: &Proxy| match name {
+            "broken" => proxy.lose_answer_to("COMMIT\0"),
+            "silent" => proxy.fall_silent_at("COMMIT\0"),
+            _ => proxy.fall_silent_at("BEGIN\0"),
+        };
         let app = spawn_app_on(Backend::Postgres, |_| {}).await;
         let proxy = Proxy::start(&app.url()).await;
         let store = store::open(&database_url(&proxy.url()), Missing::Refuse).await.unwrap();

@@ -101,10 +101,10 @@ impl Faults {
         // Nothing but "ready", as PostgreSQL answers to a ping outside of transactions.
         const PONG: &[u8] = b"Z\0\0\0\x05I";
         let mut silence = self.silence.lock().unwrap();
-        let mut lose = self.lose.lock().unwrap();
-        match *lose {
+        let mut awaited = self.lose.lock().unwrap();
+        match *awaited {
             Some((text, loss)) if answer.windows(text.len()).any(|part| part == text.as_bytes()) => {
-                *lose = None;
+                *awaited = None;
                 match loss {
                     Loss::Connection => return None,
                     Loss::Network => *silence = Silence::All,

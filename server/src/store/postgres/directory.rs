@@ -110,7 +110,7 @@ impl PostgresStore {
         }
         let mut after: Vec<u8> = Vec::new();
         loop {
-            let step_end = || sqlx::query(STEP_END).bind(&after).bind(STEP as i64);
+            let step_end = || sqlx::query(STEP_END).bind(&after).bind(i64::from(STEP));
             let rows = self.run(step_end).await?.rows;
             let Some(row) = rows.first() else { return Ok(()) };
             let last: Vec<u8> = row.try_get("id").map_err(store_error)?;

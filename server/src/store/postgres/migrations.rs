@@ -22,7 +22,7 @@ const SET_UP: &str = "SELECT set_config('statement_timeout', '0', false),
 /// From the moment on when no other server migrates. Shorter than requests wait for a lock themselves.
 const WAIT_BRIEFLY: &str = "SELECT set_config('lock_timeout', '2s', false)";
 /// How long to wait for another server that migrates, as above, and for whoever holds a table.
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
+const LONGEST_WAIT: Duration = Duration::from_mins(1);
 /// How long those have their turn who waited behind us.
 const PAUSE: Duration = Duration::from_secs(1);
 /// How long an index of very many sessions may take.

@@ -12,7 +12,7 @@ use crate::ports::StoreError;
 use crate::store::rows::living;
 
 /// How many sessions one step looks at or changes: few enough that nobody waits for it.
-pub(super) const STEP: usize = 1000;
+pub(super) const STEP: u16 = 1000;
 
 /// How many sessions are looked up at once. Looking them up passes those that are over by then, so it is done seldom.
 pub(super) const LOOK: i64 = 10_000;
@@ -31,7 +31,7 @@ impl PostgresStore {
         loop {
             let found = self.run(&find).await?.rows;
             let ids: Result<Vec<Vec<u8>>, _> = found.iter().map(|row| row.try_get("id")).collect();
-            for ids in ids.map_err(store_error)?.chunks(STEP) {
+            for ids in ids.map_err(store_error)?.chunks(usize::from(STEP)) {
                 *ended += living(&self.run_once(change(ids.to_vec())).await.map_err(store_error)?)?;
             }
             if i64::try_from(found.len()).unwrap_or(i64::MAX) < LOOK {
