@@ -198,7 +198,7 @@ pub trait SessionDirectory: Send + Sync {
     async fn revoke_sessions(&self, selection: &SessionSelection) -> Result<u64, UnfinishedRevocation>;
 }
 
-/// A revocation that stopped before its end; it can be made again.
+/// A revocation, or a change that begins with one, that stopped before its end; it can be made again.
 #[derive(Debug, thiserror::Error)]
 #[error("stopped after {revoked} session{} had been revoked", if *revoked == 1 { "" } else { "s" })]
 pub struct UnfinishedRevocation {
@@ -248,6 +248,19 @@ pub struct LoggedOut {
     pub sessions: u64,
 }
 
+impl LoggedOut {
+    /// Tells what became of a change of a user, if there is one of that name, that ended so many sessions.
+    pub fn after(
+        change: Result<Option<UserId>, StoreError>,
+        sessions: u64,
+    ) -> Result<Option<LoggedOut>, UnfinishedRevocation> {
+        match change {
+            Ok(user) => Ok(user.map(|user_id| LoggedOut { user_id, sessions })),
+            Err(source) => Err(UnfinishedRevocation { revoked: sessions, source }),
+        }
+    }
+}
+
 /// Users, as the operator manages them.
 ///
 /// What ends a user's sessions may end some of them in steps before it, and then fail: that user has to log in again, and
@@ -272,17 +285,17 @@ pub trait UserStore: Send + Sync {
     ) -> Result<Option<UserId>, StoreError>;
 
     /// Removes a user with all its sessions; answers none if there is no such user.
-    async fn remove_user(&self, name: &Username) -> Result<Option<LoggedOut>, StoreError>;
+    async fn remove_user(&self, name: &Username) -> Result<Option<LoggedOut>, UnfinishedRevocation>;
 
     /// Sets a user's password, bumps its epoch and revokes its sessions; answers none if there is no such user.
     async fn set_password(
         &self,
         name: &Username,
         password_hash: &PasswordHash,
-    ) -> Result<Option<LoggedOut>, StoreError>;
+    ) -> Result<Option<LoggedOut>, UnfinishedRevocation>;
 
     /// Disables a user, bumps its epoch and revokes its sessions; answers none if there is no such user.
-    async fn disable_user(&self, name: &Username) -> Result<Option<LoggedOut>, StoreError>;
+    async fn disable_user(&self, name: &Username) -> Result<Option<LoggedOut>, UnfinishedRevocation>;
 
     /// Lets a user log in again; its sessions stay ended. Answers whether there is such a user.
     async fn enable_user(&self, name: &Username) -> Result<bool, StoreError>;

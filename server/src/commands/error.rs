@@ -84,9 +84,9 @@ pub enum CommandError {
     /// The database did not answer.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The database did not answer all through a revocation.
+    /// The database did not answer all through a revocation, or a change that begins with one.
     #[error(transparent)]
-    Revocation(#[from] UnfinishedRevocation),
+    Revocation(UnfinishedRevocation),
     /// The server could not be started.
     #[error(transparent)]
     Start(#[from] StartError),
@@ -117,6 +117,16 @@ pub enum CommandError {
         #[source]
         source: io::Error,
     },
+}
+
+/// One that has revoked nothing is like any other failure of the database.
+impl From<UnfinishedRevocation> for CommandError {
+    fn from(unfinished: UnfinishedRevocation) -> Self {
+        match unfinished.revoked {
+            0 => Self::Store(unfinished.source),
+            _ => Self::Revocation(unfinished),
+        }
+    }
 }
 
 impl CommandError {
@@ -170,6 +180,9 @@ impl CommandError {
             Self::KeyAnnounced => "`authcli-server keys list` shows when it signs; `--now` replaces all keys at once",
             Self::NoSuchUser(_) => "`authcli-server user list` shows them",
             Self::Open(error) => return error.hint(),
+            Self::Revocation(UnfinishedRevocation { source: StoreError::Unknown(_), .. }) => {
+                return self.hint_of_the_store();
+            }
             Self::Revocation(_) => "run it again: it goes on with the rest",
             Self::AccessOutlivesRefresh { .. } => "set both, for example `--access-ttl 15m --refresh-ttl 7d`",
             Self::RefreshOutlivesSession { .. } => "set both, for example `--refresh-ttl 7d --session-ttl 90d`",
@@ -217,7 +230,8 @@ mod tests {
             let text = format!("{error:?}");
             assert!(hint(error).contains("can be reached"), "{text}");
         }
-        for error in [CommandError::Store(unknown()), CommandError::Keys(KeyError::Store(unknown()))] {
+        let unfinished = |revoked| CommandError::from(UnfinishedRevocation { revoked, source: unknown() });
+        for error in [CommandError::Keys(KeyError::Store(unknown())), unfinished(0), unfinished(2)] {
             assert!(hint(error).contains("`authcli-server user list` or `keys list` shows"));
         }
     }

@@ -13,6 +13,7 @@ on_both_stores!(
     a_user_with_more_sessions_than_a_step_takes_is_changed_with_all_of_them,
     what_has_ended_by_itself_is_not_counted,
     a_revocation_that_fails_on_its_way_says_how_far_it_came,
+    a_change_of_a_user_that_fails_on_its_way_says_so_and_changes_nothing_else,
     a_database_that_others_keep_busy_is_told_from_one_that_is_away,
 );
 
@@ -159,4 +160,34 @@ async fn a_database_that_others_keep_busy_is_told_from_one_that_is_away(backend:
     assert!(stderr.contains("hint: others keep it busy, or locked"), "{stderr}");
     let ended = disable();
     assert_eq!(ended.status.code(), Some(0), "{}", String::from_utf8_lossy(&ended.stderr));
+}
+
+async fn a_change_of_a_user_that_fails_on_its_way_says_so_and_changes_nothing_else(backend: Backend) {
+    let app = spawn_app_on(backend, |_| {}).await;
+    app.login().await;
+    app.db_fill_sessions(20).await;
+    app.db_run(match backend {
+        Backend::Sqlite => {
+            "CREATE TRIGGER refuse BEFORE UPDATE ON users BEGIN SELECT RAISE(ABORT, 'refused'); END;
+             CREATE TRIGGER refuse_removal BEFORE DELETE ON users BEGIN SELECT RAISE(ABORT, 'refused'); END"
+        }
+        Backend::Postgres => {
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'refused'; END $$;
+             CREATE TRIGGER refuse BEFORE UPDATE OR DELETE ON users FOR EACH ROW EXECUTE FUNCTION refuse()"
+        }
+    })
+    .await;
+    let sessions = async || app.db_value::<i64>("SELECT count(*) FROM sessions").await;
+    for (change, revoked, left) in [("disable", 20, 20), ("disable", 0, 20), ("remove", 0, 0)] {
+        let failed = Place::new().run(&["user", change, "admin", "--database", &app.database_argument()]);
+        let stderr = String::from_utf8(failed.stderr).unwrap();
+        assert_eq!(failed.status.code(), Some(1), "{stderr}");
+        let said = format!("WARN sessions of a user revoked by the operator count={revoked}\n");
+        assert_eq!(stderr.contains(&said), revoked > 0, "{stderr}");
+        let said = format!("error: stopped after {revoked} sessions had been revoked\n");
+        assert_eq!(stderr.contains(&said), revoked > 0, "{stderr}");
+        assert_eq!((unrevoked(&app, 1).await, sessions().await), (0, left), "{change}");
+    }
+    let enabled = app.store().await.users().await.unwrap().iter().filter(|user| user.enabled).count();
+    assert_eq!(enabled, 2);
 }

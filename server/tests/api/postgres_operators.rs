@@ -88,7 +88,7 @@ async fn an_operator_whose_commit_is_not_answered_is_told_that_nobody_knows() {
         let soon = Duration::from_secs(30);
         fault(&proxy);
         let disabled = tokio::time::timeout(soon, store.disable_user(&admin())).await;
-        expect(disabled.unwrap_or_else(|_| panic!("{name}: no bound")).unwrap_err());
+        expect(disabled.unwrap_or_else(|_| panic!("{name}: no bound")).unwrap_err().source);
         let is_disabled = "SELECT (disabled_at IS NOT NULL)::int::bigint FROM users WHERE name = 'admin'";
         assert_eq!(app.db_value::<i64>(is_disabled).await == 1, committed, "{name}");
 

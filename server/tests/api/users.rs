@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use authcli_server::domain::{Lifetimes, Password, SessionId, Username};
 use authcli_server::password::{PasswordCost, Passwords};
-use authcli_server::ports::{LoggedOut, NewSession, PepperId, Store, StoreError};
+use authcli_server::ports::{LoggedOut, NewSession, PepperId, Store, UnfinishedRevocation};
 use serde_json::json;
 
 use crate::helpers::{Backend, CHEAP, TestApp, on_both_stores, spawn_app_on};
@@ -24,7 +24,7 @@ fn admin() -> Username {
 }
 
 /// Returns whose logins ended, and how many sessions lived until then.
-fn ended(answer: Result<Option<LoggedOut>, StoreError>) -> Option<(i64, u64)> {
+fn ended(answer: Result<Option<LoggedOut>, UnfinishedRevocation>) -> Option<(i64, u64)> {
     answer.unwrap().map(|ended| (ended.user_id.0, ended.sessions))
 }
 

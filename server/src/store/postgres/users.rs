@@ -14,7 +14,7 @@ use super::errors::store_error;
 use super::steps::LOOK;
 use super::{PostgresStore, now};
 use crate::domain::{UnixMillis, UserId, Username};
-use crate::ports::{LoggedOut, PasswordHash, StoreError, UserRecord, UserStore};
+use crate::ports::{LoggedOut, PasswordHash, StoreError, UnfinishedRevocation, UserRecord, UserStore};
 use crate::store::rows::living;
 
 const LIST: &str = "SELECT id, name, created_at, disabled_at IS NULL AS enabled FROM users ORDER BY id";
@@ -121,33 +121,25 @@ impl UserStore for PostgresStore {
         Ok(added)
     }
 
-    /// A session that is not there counts as revoked.
-    async fn remove_user(&self, name: &Username) -> Result<Option<LoggedOut>, StoreError> {
-        let Some(user) = self.user_id(name).await? else { return Ok(None) };
+    async fn remove_user(&self, name: &Username) -> Result<Option<LoggedOut>, UnfinishedRevocation> {
         let mut sessions = 0;
-        let find = || sqlx::query(FIND).bind(user.0).bind(LOOK);
-        self.in_steps(find, |ids: Vec<Vec<u8>>| sqlx::query(delete!("id = ANY ($1)")).bind(ids), &mut sessions).await?;
-        let mut transaction = self.begin().await?;
-        let removed = first_id(&transaction.rows(sqlx::query(LOCK).bind(name.as_str())).await?)?;
-        if let Some(id) = removed {
-            sessions += living(&transaction.rows(sqlx::query(delete!("user_id = $1")).bind(id.0)).await?)?;
-            transaction.execute(sqlx::query(REMOVE).bind(id.0)).await?;
-        }
-        transaction.commit().await?;
-        Ok(removed.map(|user_id| LoggedOut { user_id, sessions }))
+        LoggedOut::after(self.remove(name, &mut sessions).await, sessions)
     }
 
     async fn set_password(
         &self,
         name: &Username,
         password_hash: &PasswordHash,
-    ) -> Result<Option<LoggedOut>, StoreError> {
+    ) -> Result<Option<LoggedOut>, UnfinishedRevocation> {
+        let mut sessions = 0;
         let set = sqlx::query(SET_PASSWORD).bind(name.as_str()).bind(&password_hash.0);
-        self.end_epoch(name, set, "password changed").await
+        LoggedOut::after(self.end_epoch(name, set, "password changed", &mut sessions).await, sessions)
     }
 
-    async fn disable_user(&self, name: &Username) -> Result<Option<LoggedOut>, StoreError> {
-        self.end_epoch(name, sqlx::query(DISABLE).bind(name.as_str()), "user disabled").await
+    async fn disable_user(&self, name: &Username) -> Result<Option<LoggedOut>, UnfinishedRevocation> {
+        let mut sessions = 0;
+        let disable = sqlx::query(DISABLE).bind(name.as_str());
+        LoggedOut::after(self.end_epoch(name, disable, "user disabled", &mut sessions).await, sessions)
     }
 
     async fn enable_user(&self, name: &Username) -> Result<bool, StoreError> {
@@ -156,6 +148,23 @@ impl UserStore for PostgresStore {
 }
 
 impl PostgresStore {
+    /// Removes a user with its sessions: one that is not there counts as revoked.
+    async fn remove(&self, name: &Username, sessions: &mut u64) -> Result<Option<UserId>, StoreError> {
+        let Some(user) = self.user_id(name).await? else { return Ok(None) };
+        let find = || sqlx::query(FIND).bind(user.0).bind(LOOK);
+        self.in_steps(find, |ids: Vec<Vec<u8>>| sqlx::query(delete!("id = ANY ($1)")).bind(ids), sessions).await?;
+        let mut transaction = self.begin().await?;
+        let removed = first_id(&transaction.rows(sqlx::query(LOCK).bind(name.as_str())).await?)?;
+        let mut rest = 0;
+        if let Some(id) = removed {
+            rest = living(&transaction.rows(sqlx::query(delete!("user_id = $1")).bind(id.0)).await?)?;
+            transaction.execute(sqlx::query(REMOVE).bind(id.0)).await?;
+        }
+        transaction.commit().await?;
+        *sessions += rest;
+        Ok(removed)
+    }
+
     /// Revokes the sessions of a user, and runs a statement that bumps its epoch.
     ///
     /// Two statements in the end: the second one sees the sessions that were opened until the first had locked the user's
@@ -165,20 +174,22 @@ impl PostgresStore {
         name: &Username,
         change: Statement<'_>,
         reason: &'static str,
-    ) -> Result<Option<LoggedOut>, StoreError> {
+        sessions: &mut u64,
+    ) -> Result<Option<UserId>, StoreError> {
         let Some(user) = self.user_id(name).await? else { return Ok(None) };
-        let mut sessions = 0;
         let find = || sqlx::query(FIND_UNREVOKED).bind(user.0).bind(LOOK);
         let revoke = |ids: Vec<Vec<u8>>| sqlx::query(revoke!("id = ANY ($1)")).bind(ids).bind(reason);
-        self.in_steps(find, revoke, &mut sessions).await?;
+        self.in_steps(find, revoke, sessions).await?;
         let mut transaction = self.begin().await?;
         let changed = first_id(&transaction.rows(change).await?)?;
+        let mut rest = 0;
         if let Some(id) = changed {
             let revoke = sqlx::query(revoke!("user_id = $1")).bind(id.0).bind(reason);
-            sessions += living(&transaction.rows(revoke).await?)?;
+            rest = living(&transaction.rows(revoke).await?)?;
         }
         transaction.commit().await?;
-        Ok(changed.map(|user_id| LoggedOut { user_id, sessions }))
+        *sessions += rest;
+        Ok(changed)
     }
 }
 

@@ -13,7 +13,7 @@ use super::steps::STEP;
 use super::writer::Change;
 use super::{SqliteStore, now, store_error};
 use crate::domain::{UnixMillis, UserId, Username};
-use crate::ports::{LoggedOut, PasswordHash, StoreError, UserRecord, UserStore};
+use crate::ports::{LoggedOut, PasswordHash, StoreError, UnfinishedRevocation, UserRecord, UserStore};
 use crate::store::rows::living;
 
 const LIST: &str = "SELECT id, name, created_at, disabled_at IS NULL FROM users ORDER BY id";
@@ -120,37 +120,25 @@ impl UserStore for SqliteStore {
         Ok(ids.first().copied().map(UserId))
     }
 
-    /// A session that is not there counts as revoked.
-    async fn remove_user(&self, name: &Username) -> Result<Option<LoggedOut>, StoreError> {
-        let Some(user) = self.user_id(name).await? else { return Ok(None) };
+    async fn remove_user(&self, name: &Username) -> Result<Option<LoggedOut>, UnfinishedRevocation> {
         let mut sessions = 0;
-        let delete = |after: Vec<u8>, last: Vec<u8>| {
-            sqlx::query(delete!("user_id = ?1 AND id > ?2 AND id <= ?3")).bind(user.0).bind(after).bind(last)
-        };
-        self.in_steps(|after| step_end(after, user), delete, &mut sessions).await?;
-        let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(store_error)?;
-        let removed = sqlx::query_scalar::<_, i64>(ID).bind(name.as_str());
-        let removed = removed.fetch_optional(&mut *transaction).await.map_err(store_error)?;
-        if let Some(id) = removed {
-            let rest = sqlx::query(delete!("user_id = ?1")).bind(id).fetch_all(&mut *transaction).await;
-            sessions += living(&rest.map_err(store_error)?)?;
-            sqlx::query(REMOVE).bind(id).execute(&mut *transaction).await.map_err(store_error)?;
-        }
-        transaction.commit().await.map_err(store_error)?;
-        Ok(removed.map(|id| LoggedOut { user_id: UserId(id), sessions }))
+        LoggedOut::after(self.remove(name, &mut sessions).await, sessions)
     }
 
     async fn set_password(
         &self,
         name: &Username,
         password_hash: &PasswordHash,
-    ) -> Result<Option<LoggedOut>, StoreError> {
+    ) -> Result<Option<LoggedOut>, UnfinishedRevocation> {
+        let mut sessions = 0;
         let set = sqlx::query_scalar(SET_PASSWORD).bind(name.as_str()).bind(&password_hash.0);
-        self.end_epoch(name, set, "password changed").await
+        LoggedOut::after(self.end_epoch(name, set, "password changed", &mut sessions).await, sessions)
     }
 
-    async fn disable_user(&self, name: &Username) -> Result<Option<LoggedOut>, StoreError> {
-        self.end_epoch(name, sqlx::query_scalar(DISABLE).bind(name.as_str()), "user disabled").await
+    async fn disable_user(&self, name: &Username) -> Result<Option<LoggedOut>, UnfinishedRevocation> {
+        let mut sessions = 0;
+        let disable = sqlx::query_scalar(DISABLE).bind(name.as_str());
+        LoggedOut::after(self.end_epoch(name, disable, "user disabled", &mut sessions).await, sessions)
     }
 
     async fn enable_user(&self, name: &Username) -> Result<bool, StoreError> {
@@ -160,28 +148,51 @@ impl UserStore for SqliteStore {
 }
 
 impl SqliteStore {
+    /// Removes a user with its sessions: one that is not there counts as revoked.
+    async fn remove(&self, name: &Username, sessions: &mut u64) -> Result<Option<UserId>, StoreError> {
+        let Some(user) = self.user_id(name).await? else { return Ok(None) };
+        let delete = |after: Vec<u8>, last: Vec<u8>| {
+            sqlx::query(delete!("user_id = ?1 AND id > ?2 AND id <= ?3")).bind(user.0).bind(after).bind(last)
+        };
+        self.in_steps(|after| step_end(after, user), delete, sessions).await?;
+        let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(store_error)?;
+        let removed = sqlx::query_scalar::<_, i64>(ID).bind(name.as_str());
+        let removed = removed.fetch_optional(&mut *transaction).await.map_err(store_error)?;
+        let mut rest = 0;
+        if let Some(id) = removed {
+            let delete = sqlx::query(delete!("user_id = ?1")).bind(id);
+            rest = living(&delete.fetch_all(&mut *transaction).await.map_err(store_error)?)?;
+            sqlx::query(REMOVE).bind(id).execute(&mut *transaction).await.map_err(store_error)?;
+        }
+        transaction.commit().await.map_err(store_error)?;
+        *sessions += rest;
+        Ok(removed.map(UserId))
+    }
+
     /// Revokes the sessions of a user, and runs a statement that bumps its epoch.
     async fn end_epoch(
         &self,
         name: &Username,
         change: QueryScalar<'_, Sqlite, i64, SqliteArguments>,
         reason: &'static str,
-    ) -> Result<Option<LoggedOut>, StoreError> {
+        sessions: &mut u64,
+    ) -> Result<Option<UserId>, StoreError> {
         let Some(user) = self.user_id(name).await? else { return Ok(None) };
-        let mut sessions = 0;
         let revoke = |after: Vec<u8>, last: Vec<u8>| {
             let revoke = sqlx::query(revoke!("user_id = ?2 AND id > ?3 AND id <= ?4"));
             revoke.bind(reason).bind(user.0).bind(after).bind(last)
         };
-        self.in_steps(|after| step_end(after, user), revoke, &mut sessions).await?;
+        self.in_steps(|after| step_end(after, user), revoke, sessions).await?;
         let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(store_error)?;
         let changed = change.fetch_optional(&mut *transaction).await.map_err(store_error)?;
+        let mut rest = 0;
         if let Some(id) = changed {
-            let rest = sqlx::query(revoke!("user_id = ?2")).bind(reason).bind(id);
-            sessions += living(&rest.fetch_all(&mut *transaction).await.map_err(store_error)?)?;
+            let revoke = sqlx::query(revoke!("user_id = ?2")).bind(reason).bind(id);
+            rest = living(&revoke.fetch_all(&mut *transaction).await.map_err(store_error)?)?;
         }
         transaction.commit().await.map_err(store_error)?;
-        Ok(changed.map(|id| LoggedOut { user_id: UserId(id), sessions }))
+        *sessions += rest;
+        Ok(changed.map(UserId))
     }
 }
 
