@@ -83,9 +83,9 @@ pub struct ServeArgs {
     #[arg(long, value_name = "DUR", env = "AUTHCLI_SERVER_ACCESS_TTL")]
     pub access_ttl: Option<Lifetime>,
 
-    /// How long a session lives without a refresh
-    #[arg(long, value_name = "DUR", env = "AUTHCLI_SERVER_REFRESH_TTL", default_value = "7d")]
-    pub refresh_ttl: Lifetime,
+    /// How long a session lives without a refresh [default: 7d, or `--session-ttl` if that is shorter]
+    #[arg(long, value_name = "DUR", env = "AUTHCLI_SERVER_REFRESH_TTL")]
+    pub refresh_ttl: Option<Lifetime>,
 
     /// How long a session lives at most
     #[arg(long, value_name = "DUR", env = "AUTHCLI_SERVER_SESSION_TTL", default_value = "90d")]

@@ -71,6 +71,21 @@ pub enum KeyError {
     Signing(#[from] jsonwebtoken::errors::Error),
 }
 
+impl KeyError {
+    /// Returns what the operator can do about it, where that is known.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Unusable(UnusableKey::Damaged(_)) => Some(
+                "`authcli-server keys rotate --now` replaces all signing keys: nobody is logged out, and clients refresh",
+            ),
+            Self::Unusable(UnusableKey::OtherPepper(..)) => {
+                Some("start this server with the same peppers as the one that made the key; `pepper list` shows them")
+            }
+            Self::Store(_) | Self::Generation(_) | Self::Unpublishable | Self::Signing(_) => None,
+        }
+    }
+}
+
 /// Why a token was not verified.
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyError {

@@ -28,15 +28,14 @@ fn shared(files: u64, threads: u64) -> usize {
 pub(crate) fn raise_open_file_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+    /// What a system takes that states no maximum and refuses it (macOS).
     const MODEST: u64 = 10_240;
 
     let limit = getrlimit(Resource::Nofile);
-    // Some systems refuse the maximum that they state (macOS, where that is none at all), and then this much.
-    for wanted in [limit.maximum, Some(limit.maximum.unwrap_or(MODEST).min(MODEST))] {
-        let raised = setrlimit(Resource::Nofile, Rlimit { current: wanted, ..limit.clone() });
-        if raised.is_ok() || limit.current.is_some_and(|current| current >= MODEST) {
-            return;
-        }
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+    if raised.is_err() && limit.current.is_some_and(|current| current < MODEST) {
+        // Refused as well, what is set now is what counts.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(MODEST), ..limit });
     }
 }
 

@@ -23,7 +23,7 @@ use zeroize::Zeroizing;
 
 pub use self::error::PepperError;
 pub use self::needs::Needs;
-use self::needs::refuse_needed;
+use self::needs::{is_needed, refuse_needed};
 pub use self::operator::{Listed, Lost, Role, list, lost, rotate};
 use self::secret::Pepper;
 pub use self::source::PepperSource;
@@ -131,7 +131,7 @@ impl Peppers {
         let keys = store.signing_keys().await?;
         // Not of one that is newer than the first: it waits for its turn.
         for (id, _) in self.all.iter().filter(|(id, _)| *id < self.newest()) {
-            if Needs::of(*id, &keys, store).await?.is_nothing() {
+            if !is_needed(*id, &keys, store).await? {
                 info!(pepper = id.0, "nothing needs an older pepper any more: it may be taken out");
             }
         }

@@ -25,6 +25,9 @@ pub enum StoreError {
     /// It answered something that it should not: coming back will not help.
     #[error("the database answered something unexpected")]
     Unexpected(#[source] Box<dyn Error + Send + Sync>),
+    /// It went away before it answered whether it had made a change that cannot be made twice: the caller must look.
+    #[error("the database did not answer whether the change was made")]
+    Unknown(#[source] Box<dyn Error + Send + Sync>),
 }
 
 /// A password's hash with its parameters, as a PHC string.
@@ -190,9 +193,20 @@ pub trait SessionDirectory: Send + Sync {
     /// Revokes a session if it is this user's; answers whether it was.
     async fn revoke_session_of(&self, user: UserId, id: SessionId) -> Result<bool, StoreError>;
 
-    /// Revokes all sessions of a selection; returns how many there were. It may do so in steps: of one that fails, those
-    /// before it stay done.
-    async fn revoke_sessions(&self, selection: &SessionSelection) -> Result<u64, StoreError>;
+    /// Revokes all sessions of a selection; returns how many there were. It does so in steps, between which others have
+    /// their turn: of one that fails, those before it stay done.
+    async fn revoke_sessions(&self, selection: &SessionSelection) -> Result<u64, UnfinishedRevocation>;
+}
+
+/// A revocation, or a change that begins with one, that stopped before its end; it can be made again.
+#[derive(Debug, thiserror::Error)]
+#[error("stopped after {revoked} session{} had been revoked", if *revoked == 1 { "" } else { "s" })]
+pub struct UnfinishedRevocation {
+    /// How many sessions are revoked, at least: of the last step it may be unknown.
+    pub revoked: u64,
+    /// Why.
+    #[source]
+    pub source: StoreError,
 }
 
 /// Counts failed logins; the rules are in [`crate::domain::Bucket`].
@@ -225,11 +239,42 @@ pub struct UserRecord {
     pub enabled: bool,
 }
 
+/// A user whose logins have all ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LoggedOut {
+    /// Its number.
+    pub user_id: UserId,
+    /// How many of its sessions lived until then.
+    pub sessions: u64,
+}
+
+impl LoggedOut {
+    /// Tells what became of a change of a user, if there is one of that name, that ended so many sessions.
+    pub fn after(
+        change: Result<Option<UserId>, StoreError>,
+        sessions: u64,
+    ) -> Result<Option<LoggedOut>, UnfinishedRevocation> {
+        match change {
+            Ok(user) => Ok(user.map(|user_id| LoggedOut { user_id, sessions })),
+            Err(source) => Err(UnfinishedRevocation { revoked: sessions, source }),
+        }
+    }
+}
+
 /// Users, as the operator manages them.
+///
+/// What ends a user's sessions may end some of them in steps before it, and then fail: that user has to log in again, and
+/// nothing else has changed.
 #[async_trait]
 pub trait UserStore: Send + Sync {
     /// Returns all users by number.
     async fn users(&self) -> Result<Vec<UserRecord>, StoreError>;
+
+    /// Answers whether there is any user.
+    async fn has_users(&self) -> Result<bool, StoreError>;
+
+    /// Returns the number of a user, also of one that is disabled.
+    async fn user_id(&self, name: &Username) -> Result<Option<UserId>, StoreError>;
 
     /// Adds a user, with the number `id` if one is given; answers none if the name or the number is taken.
     async fn add_user(
@@ -239,14 +284,18 @@ pub trait UserStore: Send + Sync {
         id: Option<UserId>,
     ) -> Result<Option<UserId>, StoreError>;
 
-    /// Removes a user with all its sessions; answers whether there was one.
-    async fn remove_user(&self, name: &Username) -> Result<bool, StoreError>;
+    /// Removes a user with all its sessions; answers none if there is no such user.
+    async fn remove_user(&self, name: &Username) -> Result<Option<LoggedOut>, UnfinishedRevocation>;
 
-    /// Sets a user's password, bumps its epoch and revokes its sessions; answers whether there is such a user.
-    async fn set_password(&self, name: &Username, password_hash: &PasswordHash) -> Result<bool, StoreError>;
+    /// Sets a user's password, bumps its epoch and revokes its sessions; answers none if there is no such user.
+    async fn set_password(
+        &self,
+        name: &Username,
+        password_hash: &PasswordHash,
+    ) -> Result<Option<LoggedOut>, UnfinishedRevocation>;
 
-    /// Disables a user, bumps its epoch and revokes its sessions; answers whether there is such a user.
-    async fn disable_user(&self, name: &Username) -> Result<bool, StoreError>;
+    /// Disables a user, bumps its epoch and revokes its sessions; answers none if there is no such user.
+    async fn disable_user(&self, name: &Username) -> Result<Option<LoggedOut>, UnfinishedRevocation>;
 
     /// Lets a user log in again; its sessions stay ended. Answers whether there is such a user.
     async fn enable_user(&self, name: &Username) -> Result<bool, StoreError>;
@@ -323,8 +372,11 @@ pub trait KeyStore: Send + Sync {
     /// Adds a pepper, unless its number is taken; answers whether it did.
     async fn add_pepper(&self, pepper: &KnownPepper) -> Result<bool, StoreError>;
 
-    /// Returns how many sessions live that were opened with a pepper. That a user is disabled does not count, because that
+    /// Answers whether any session lives that was opened with a pepper. That a user is disabled does not count, because that
     /// can be undone.
+    async fn pepper_has_live_sessions(&self, id: PepperId) -> Result<bool, StoreError>;
+
+    /// Returns how many there are, which takes longer.
     async fn live_sessions_of_pepper(&self, id: PepperId) -> Result<LiveSessions, StoreError>;
 
     /// Removes a pepper and all that was made with it, and adds `key`, which signs at once, where no signing key is left;

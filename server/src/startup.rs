@@ -94,7 +94,8 @@ impl StartError {
             Self::Open(error) => error.hint(),
             Self::Pepper(error) => error.hint(),
             Self::Demo(error) => error.hint(),
-            Self::Keys(_) | Self::Password(_) | Self::Store(_) => None,
+            Self::Keys(error) => error.hint().map(str::to_owned),
+            Self::Password(_) | Self::Store(_) => None,
         }
     }
 }
@@ -128,7 +129,7 @@ impl Application {
             info!(%error, "could not look whether an older pepper is still needed");
         }
         let keys = KeyRing::load(store.clone(), Arc::clone(&peppers), config.lifetimes.access).await?;
-        let has_users = !store.users().await?.is_empty();
+        let has_users = store.has_users().await?;
         let auth = Auth::new(store.clone(), store.clone(), store.clone(), peppers, keys, passwords, config.lifetimes);
         let (origins, proxies) = (Data::new(config.origins), Data::new(config.proxies));
         Ok(Self { listener, address, auth: Data::new(auth), origins, proxies, store, has_users })

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 
 use super::whole::to_its_end;
 use super::{Auth, InternalError, TokenPair};
@@ -81,7 +81,9 @@ impl Auth {
                     return Ok(self.token_pair(id, &key, session).await?);
                 }
                 RotationDecision::LateDuplicate => {
-                    info!(session = %id, "a refresh that was answered before has arrived once more");
+                    // Of a thief who is two steps ahead of the owner there is no other sign. A client repeats itself a few
+                    // times at most, each of which is a request with a line of its own anyway.
+                    warn!(session = %id, "a refresh that was answered before has arrived once more");
                     return Err(RefreshError::Refused);
                 }
                 RotationDecision::Reuse => {

@@ -205,7 +205,7 @@ fn reading_of(row: Option<&SessionRow>, asked_at: Moment) -> Reading {
 
 /// Returns an error of the same kind for one of several who wait.
 fn shared(error: Arc<StoreError>) -> StoreError {
-    let unavailable = matches!(*error, StoreError::Unavailable(_));
+    let unavailable = matches!(*error, StoreError::Unavailable(_) | StoreError::Unknown(_));
     let source: Box<dyn Error + Send + Sync> = Box::new(Shared(error));
     if unavailable { StoreError::Unavailable(source) } else { StoreError::Unexpected(source) }
 }
@@ -217,7 +217,9 @@ struct Shared(Arc<StoreError>);
 impl Shared {
     fn inner(&self) -> &(dyn Error + 'static) {
         match &*self.0 {
-            StoreError::Unavailable(cause) | StoreError::Unexpected(cause) => cause.as_ref(),
+            StoreError::Unavailable(cause) | StoreError::Unexpected(cause) | StoreError::Unknown(cause) => {
+                cause.as_ref()
+            }
         }
     }
 }

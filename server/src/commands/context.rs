@@ -2,7 +2,7 @@
 
 use std::env;
 use std::fs;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, IsTerminal as _, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use zeroize::Zeroize as _;
 
 use super::CommandError;
 use crate::cli::DatabaseArgs;
-use crate::domain::Password;
+use crate::domain::{Password, UnixMillis};
 use crate::pepper::PepperSource;
 use crate::ports::Store;
 use crate::store::{self, DatabaseUrl, Missing};
@@ -52,8 +52,12 @@ fn data_directory() -> Result<PathBuf, CommandError> {
     Ok(directory.to_owned())
 }
 
-/// Reads a password to set: all of standard input, without one line break at its end.
+/// Reads a password to set: all of standard input, without one line break at its end. A terminal is refused: it would show
+/// the password, and wait for an end that no Enter is.
 pub(super) fn read_password() -> Result<Password, CommandError> {
+    if io::stdin().is_terminal() {
+        return Err(CommandError::PasswordFromTerminal);
+    }
     let mut text = String::new();
     // One byte more than fits is enough to know.
     let limit = Password::LONGEST as u64 + 3;
@@ -68,6 +72,12 @@ pub(super) fn read_password() -> Result<Password, CommandError> {
         }
     }
     Ok(Password::chosen(text)?)
+}
+
+/// Returns a moment as people read it, to the second.
+pub(super) fn moment(at: UnixMillis) -> String {
+    let at = jiff::Timestamp::from_millisecond(at.0).unwrap_or_default();
+    format!("{at:.0}")
 }
 
 /// Writes to standard output; a reader that has gone away is no failure.

@@ -3,9 +3,9 @@
 use std::fmt::Write as _;
 
 use super::CommandError;
-use super::context::{database_url, open_database, pepper_source, print, tell};
+use super::context::{database_url, moment, open_database, pepper_source, print, tell};
 use crate::cli::{DatabaseArgs, KeysRotateArgs};
-use crate::domain::{KeyPhase, UnixMillis};
+use crate::domain::KeyPhase;
 use crate::keys;
 use crate::pepper::{Absent, Peppers};
 use crate::ports::Store;
@@ -66,12 +66,8 @@ async fn replace(store: &dyn Store, peppers: &Peppers) -> Result<String, Command
     let id = keys::replace(store, peppers).await?;
     let seconds = keys::RELOAD_PERIOD.as_secs();
     Ok(format!(
-        "Replaced all signing keys by {}; what they signed is refused within {seconds} s, and clients refresh",
+        "Replaced all signing keys by {}, as `--now` or AUTHCLI_SERVER_NOW asks; what they signed is refused within \
+         {seconds} s, and clients refresh",
         id.0
     ))
-}
-
-fn moment(at: UnixMillis) -> String {
-    let at = jiff::Timestamp::from_millisecond(at.0).unwrap_or_default();
-    format!("{at:.0}")
 }

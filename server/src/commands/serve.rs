@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use super::CommandError;
 use super::context::{database_url, pepper_source, print, tell};
 use crate::cli::ServeArgs;
-use crate::config::{ACCESS_TTL, Config, DEMO_ACCESS_TTL};
+use crate::config::{ACCESS_TTL, Config, DEMO_ACCESS_TTL, REFRESH_TTL};
 use crate::domain::Lifetimes;
 use crate::open_files;
 use crate::password::{PasswordCost, Room};
@@ -70,16 +70,12 @@ fn resolve(args: &ServeArgs) -> Result<(Config, ThrowAway), CommandError> {
     } else {
         (database_url(&args.database)?, None)
     };
-    let access = args.access_ttl.map(|lifetime| lifetime.0);
+    let lifetimes = resolve_lifetimes(args)?;
     let config = Config {
         listen,
         pepper: pepper_source(&database)?,
         database,
-        lifetimes: Lifetimes {
-            access: access.unwrap_or(if args.demo { DEMO_ACCESS_TTL } else { ACCESS_TTL }),
-            refresh: args.refresh_ttl.0,
-            session: args.session_ttl.0,
-        },
+        lifetimes,
         origins,
         proxies,
         password_cost: PasswordCost::default(),
@@ -87,6 +83,21 @@ fn resolve(args: &ServeArgs) -> Result<(Config, ThrowAway), CommandError> {
         demo: args.demo,
     };
     Ok((config, throw_away))
+}
+
+/// Returns the lifetimes, which must make sense together: what outlives what it comes from was not meant so.
+fn resolve_lifetimes(args: &ServeArgs) -> Result<Lifetimes, CommandError> {
+    let access = args.access_ttl.map(|lifetime| lifetime.0);
+    let access = access.unwrap_or(if args.demo { DEMO_ACCESS_TTL } else { ACCESS_TTL });
+    let session = args.session_ttl.0;
+    let refresh = args.refresh_ttl.map_or(REFRESH_TTL.min(session), |lifetime| lifetime.0);
+    if refresh > session {
+        return Err(CommandError::RefreshOutlivesSession { refresh, session });
+    }
+    if access >= refresh {
+        return Err(CommandError::AccessOutlivesRefresh { access, refresh });
+    }
+    Ok(Lifetimes { access, refresh, session })
 }
 
 fn resolve_address(text: &str) -> Result<Vec<SocketAddr>, CommandError> {

@@ -1,13 +1,16 @@
 //! `authcli-server sessions …`: these work on the database, beside running servers or without one.
 
+use tracing::warn;
+
 use super::CommandError;
-use super::context::{open_database, print};
+use super::context::{moment, open_database, print, tell};
 use crate::cli::SessionsRevokeArgs;
 use crate::domain::{UnixMillis, Username};
 use crate::ports::{SessionSelection, Store};
 use crate::store::Missing;
 
-/// Revokes the live sessions that all given conditions hold for, and prints how many those were.
+/// Revokes the live sessions that all given conditions hold for, and prints how many those were. The conditions are said
+/// before: some may come from the environment, where they were set for another command.
 pub(super) async fn revoke(args: SessionsRevokeArgs) -> Result<(), CommandError> {
     let selected = args.selection;
     let selection = SessionSelection {
@@ -23,10 +26,29 @@ pub(super) async fn revoke(args: SessionsRevokeArgs) -> Result<(), CommandError>
 }
 
 async fn revoke_selected(store: &dyn Store, selection: &SessionSelection) -> Result<u64, CommandError> {
-    if let Some(name) = &selection.user
-        && !store.users().await?.iter().any(|user| user.name == name.as_str())
-    {
-        return Err(CommandError::NoSuchUser(name.to_string()));
+    let user_id = match &selection.user {
+        Some(name) => Some(store.user_id(name).await?.ok_or_else(|| CommandError::NoSuchUser(name.to_string()))?),
+        None => None,
+    };
+    tell(&format!("Revoking the sessions that are {}", conditions(selection)));
+    let revoked = store.revoke_sessions(selection).await;
+    let count = revoked.as_ref().map_or_else(|unfinished| unfinished.revoked, |count| *count);
+    if count > 0 {
+        warn!(
+            count,
+            user_id = user_id.map(tracing::field::display),
+            session = selection.id.map(tracing::field::display),
+            opened_before = selection.opened_before.map(moment),
+            "sessions revoked by the operator"
+        );
     }
-    Ok(store.revoke_sessions(selection).await?)
+    Ok(revoked?)
+}
+
+/// Says what all holds for the sessions of a selection.
+fn conditions(selection: &SessionSelection) -> String {
+    let user = selection.user.as_ref().map(|name| format!("of the user `{name}`"));
+    let id = selection.id.map(|id| format!("called {id}"));
+    let before = selection.opened_before.map(|before| format!("opened before {}", moment(before)));
+    [user, id, before].into_iter().flatten().collect::<Vec<_>>().join(" and ")
 }

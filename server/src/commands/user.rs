@@ -2,11 +2,14 @@
 
 use std::fmt::Write as _;
 
+use tracing::warn;
+
 use super::CommandError;
 use super::context::{open_database, print, read_password, tell};
 use crate::cli::{DatabaseArgs, UserArgs, UserPasswordArgs};
 use crate::domain::Username;
 use crate::password::{PasswordCost, Passwords};
+use crate::ports::{LoggedOut, UnfinishedRevocation};
 use crate::store::Missing;
 
 /// Adds a user; makes the database if there is none.
@@ -48,9 +51,8 @@ pub(super) async fn remove(args: UserArgs) -> Result<(), CommandError> {
     let store = open_database(&args.database, Missing::Refuse).await?;
     let removed = store.remove_user(&name).await;
     store.close().await;
-    if !removed? {
-        return Err(CommandError::NoSuchUser(name.to_string()));
-    }
+    let ended = logged_out(removed, &name)?;
+    warn!(user_id = %ended.user_id, count = ended.sessions, "user removed and sessions revoked by the operator");
     tell(&format!("Removed the user `{name}` and ended its sessions"));
     Ok(())
 }
@@ -63,9 +65,8 @@ pub(super) async fn password(args: UserPasswordArgs) -> Result<(), CommandError>
     let store = open_database(&args.user.database, Missing::Refuse).await?;
     let changed = store.set_password(&name, &hash).await;
     store.close().await;
-    if !changed? {
-        return Err(CommandError::NoSuchUser(name.to_string()));
-    }
+    let ended = logged_out(changed, &name)?;
+    warn!(user_id = %ended.user_id, count = ended.sessions, "password changed and sessions revoked by the operator");
     tell(&format!("Changed the password of `{name}` and ended its sessions"));
     Ok(())
 }
@@ -76,9 +77,8 @@ pub(super) async fn disable(args: UserArgs) -> Result<(), CommandError> {
     let store = open_database(&args.database, Missing::Refuse).await?;
     let disabled = store.disable_user(&name).await;
     store.close().await;
-    if !disabled? {
-        return Err(CommandError::NoSuchUser(name.to_string()));
-    }
+    let ended = logged_out(disabled, &name)?;
+    warn!(user_id = %ended.user_id, count = ended.sessions, "user disabled and sessions revoked by the operator");
     tell(&format!("Disabled the user `{name}` and ended its sessions"));
     Ok(())
 }
@@ -94,6 +94,22 @@ pub(super) async fn enable(args: UserArgs) -> Result<(), CommandError> {
     }
     tell(&format!("Enabled the user `{name}`; it can log in again"));
     Ok(())
+}
+
+/// Returns what a change of a user has ended. Where it failed on its way, what is revoked is revoked.
+fn logged_out(
+    change: Result<Option<LoggedOut>, UnfinishedRevocation>,
+    name: &Username,
+) -> Result<LoggedOut, CommandError> {
+    match change {
+        Ok(ended) => ended.ok_or_else(|| CommandError::NoSuchUser(name.to_string())),
+        Err(unfinished) => {
+            if unfinished.revoked > 0 {
+                warn!(count = unfinished.revoked, "sessions of a user revoked by the operator");
+            }
+            Err(unfinished.into())
+        }
+    }
 }
 
 /// The flag is required, but the environment may have set it to no.

@@ -51,6 +51,9 @@ impl KeyStore for Database {
         self.peppers.lock().unwrap().push(pepper.clone());
         Ok(true)
     }
+    async fn pepper_has_live_sessions(&self, _: PepperId) -> Result<bool, StoreError> {
+        Ok(false)
+    }
     async fn live_sessions_of_pepper(&self, _: PepperId) -> Result<LiveSessions, StoreError> {
         Ok(LiveSessions { count: 0, until: None })
     }

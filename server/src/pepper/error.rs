@@ -29,6 +29,9 @@ pub enum PepperError {
     /// Not base64, or too short to be a key.
     #[error("the pepper from {0} is not base64 of at least {BYTES} bytes")]
     Unusable(String),
+    /// The variable is there and holds nothing: taken for unset, it might make a new pepper where one was meant.
+    #[error("{0} is set to nothing")]
+    Empty(&'static str),
     /// None of them is one that this database knows.
     #[error("the pepper does not belong to this database")]
     Mismatch,
@@ -105,7 +108,10 @@ impl PepperError {
                 "put it back if there is a copy, and nothing ends; if there is none, stop all servers and add `--yes`"
             }
             Self::Exposed(path) => return Some(format!("chmod 600 {}", path.display())),
-            Self::Unusable(_) => "`openssl rand -base64 32` makes one",
+            Self::Empty(_) => "unset it, or give the pepper of this database",
+            Self::Unusable(_) => {
+                "restore the one that this database was used with; for a new database `openssl rand -base64 32` makes one"
+            }
             Self::NotInAFile => {
                 "put a new one (`openssl rand -base64 32`) and a space before it, and start the servers anew"
             }

@@ -17,17 +17,26 @@ pub struct Needs {
 
 impl Needs {
     pub(super) async fn of(id: PepperId, keys: &KeyList, store: &dyn KeyStore) -> Result<Self, StoreError> {
-        let times: Vec<KeyTimes> = keys.keys.iter().map(|key| key.times).collect();
-        let phases = KeyTimes::phases(&times, keys.now);
-        let living = keys.keys.iter().zip(phases).filter(|(_, phase)| *phase != KeyPhase::Dead);
-        let keys = living.filter(|(key, _)| key.key.pepper_id == id).count();
-        Ok(Self { sessions: store.live_sessions_of_pepper(id).await?, keys })
+        Ok(Self { sessions: store.live_sessions_of_pepper(id).await?, keys: living_keys(id, keys) })
     }
 
     /// Answers whether there is nothing.
     pub fn is_nothing(&self) -> bool {
         self.sessions.count == 0 && self.keys == 0
     }
+}
+
+/// Answers whether anything needs a pepper, without counting what does: that takes long where there are many sessions.
+pub(super) async fn is_needed(id: PepperId, keys: &KeyList, store: &dyn KeyStore) -> Result<bool, StoreError> {
+    Ok(living_keys(id, keys) > 0 || store.pepper_has_live_sessions(id).await?)
+}
+
+/// Counts the signing keys that are sealed under a pepper and not dead.
+fn living_keys(id: PepperId, keys: &KeyList) -> usize {
+    let times: Vec<KeyTimes> = keys.keys.iter().map(|key| key.times).collect();
+    let phases = KeyTimes::phases(&times, keys.now);
+    let living = keys.keys.iter().zip(phases).filter(|(_, phase)| *phase != KeyPhase::Dead);
+    living.filter(|(key, _)| key.key.pepper_id == id).count()
 }
 
 impl fmt::Display for Needs {
@@ -54,9 +63,8 @@ pub(super) async fn refuse_needed(
     }
     let keys = store.signing_keys().await?;
     for id in missing {
-        let needed = Needs::of(id, &keys, store).await?;
-        if !needed.is_nothing() {
-            return Err(PepperError::StillNeeded { id, needed });
+        if is_needed(id, &keys, store).await? {
+            return Err(PepperError::StillNeeded { id, needed: Needs::of(id, &keys, store).await? });
         }
     }
     Ok(())

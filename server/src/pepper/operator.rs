@@ -28,19 +28,10 @@ pub struct Listed {
 
 /// Lists the peppers that are given, the newest first, then those that the database knows besides. Changes nothing.
 pub async fn list(source: &PepperSource, store: &dyn KeyStore) -> Result<Vec<Listed>, PepperError> {
-    let known = store.known_peppers().await?;
+    let roles = roles(source, store).await?;
     let keys = store.signing_keys().await?;
-    let given: Vec<Pepper> = source.read()?.unwrap_or_default().into_iter().map(Pepper).collect();
-    let mut listed = Vec::new();
-    for (at, pepper) in given.iter().enumerate() {
-        let id = find(pepper, &known).map(|known| known.id);
-        let role = if at == 0 { Role::Newest } else { Role::Older };
-        listed.push((id, role));
-    }
-    let absent = known.iter().filter(|known| !listed.iter().any(|(id, _)| *id == Some(known.id)));
-    let absent: Vec<_> = absent.map(|known| (Some(known.id), Role::Absent)).collect();
     let mut lines = Vec::new();
-    for (id, role) in listed.into_iter().chain(absent) {
+    for (id, role) in roles {
         let needs = match id {
             Some(id) => Some(Needs::of(id, &keys, store).await?),
             None => None,
@@ -52,16 +43,16 @@ pub async fn list(source: &PepperSource, store: &dyn KeyStore) -> Result<Vec<Lis
 
 /// Puts a new pepper before the present one, if servers have been started with that.
 pub async fn rotate(source: &PepperSource, store: &dyn KeyStore) -> Result<(), PepperError> {
-    let listed = list(source, store).await?;
-    let present = listed.iter().any(|listed| listed.role != Role::Absent);
-    if present && listed.iter().all(|listed| listed.role == Role::Absent || listed.id.is_none()) {
+    let roles = roles(source, store).await?;
+    let present = roles.iter().any(|(_, role)| *role != Role::Absent);
+    if present && roles.iter().all(|(id, role)| *role == Role::Absent || id.is_none()) {
         return Err(PepperError::Mismatch);
     }
-    if listed.iter().any(|listed| listed.id.is_none()) {
+    if roles.iter().any(|(id, _)| id.is_none()) {
         return Err(PepperError::Waiting);
     }
-    let newest = listed.iter().filter(|listed| listed.role != Role::Absent).filter_map(|listed| listed.id).max();
-    let newer = listed.iter().filter_map(|listed| listed.id).filter(|id| Some(*id) > newest).max();
+    let newest = roles.iter().filter(|(_, role)| *role != Role::Absent).filter_map(|(id, _)| *id).max();
+    let newer = roles.iter().filter_map(|(id, _)| *id).filter(|id| Some(*id) > newest).max();
     if let (Some(newer), Some(_)) = (newer, newest) {
         return Err(PepperError::NewerMissing(newer));
     }
@@ -92,4 +83,19 @@ pub async fn lost(source: &PepperSource, store: &dyn KeyStore, id: PepperId) -> 
     let throttle_key = all.first().map(|(known, pepper)| throttle_key(pepper, known)).transpose()?;
     let all = all.into_iter().map(|(known, pepper)| (known.id, pepper)).collect();
     Ok(Lost { needs, rest: throttle_key.map(|throttle_key| Peppers { all, throttle_key, newer_waits: false }) })
+}
+
+/// Returns the number and the role of each pepper, in the order of [`list`].
+async fn roles(source: &PepperSource, store: &dyn KeyStore) -> Result<Vec<(Option<PepperId>, Role)>, PepperError> {
+    let known = store.known_peppers().await?;
+    let given: Vec<Pepper> = source.read()?.unwrap_or_default().into_iter().map(Pepper).collect();
+    let mut roles = Vec::new();
+    for (at, pepper) in given.iter().enumerate() {
+        let id = find(pepper, &known).map(|known| known.id);
+        roles.push((id, if at == 0 { Role::Newest } else { Role::Older }));
+    }
+    let absent = known.iter().filter(|known| !roles.iter().any(|(id, _)| *id == Some(known.id)));
+    let absent: Vec<_> = absent.map(|known| (Some(known.id), Role::Absent)).collect();
+    roles.extend(absent);
+    Ok(roles)
 }

@@ -13,6 +13,8 @@ use crate::random;
 
 /// No peppers fill a longer file.
 const LONGEST_FILE: u64 = 4096;
+/// What holds them in place of a file.
+const VARIABLE: &str = "AUTHCLI_SERVER_PEPPER";
 
 /// Where the peppers come from.
 #[derive(Clone, Debug)]
@@ -52,7 +54,8 @@ impl PepperSource {
     /// Returns the peppers, the newest first, at least one; none if there is no file.
     pub(super) fn read(&self) -> Result<Option<Vec<SecretSlice<u8>>>, PepperError> {
         match self {
-            Self::Given(text) => decode(text, "AUTHCLI_SERVER_PEPPER").map(Some),
+            Self::Given(text) if text.expose_secret().trim_ascii().is_empty() => Err(PepperError::Empty(VARIABLE)),
+            Self::Given(text) => decode(text, VARIABLE).map(Some),
             Self::File(path) => read(path),
         }
     }

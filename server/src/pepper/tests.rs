@@ -1,6 +1,7 @@
 use std::fs;
 use std::path::Path;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -18,6 +19,8 @@ struct Database {
     /// Of each session that lives the pepper.
     sessions: Mutex<Vec<PepperId>>,
     keys: Mutex<Vec<ScheduledKey>>,
+    /// How often the sessions were counted.
+    counts: AtomicUsize,
     /// A pepper that another server adds just before the next one.
     other: Mutex<Option<KnownPepper>>,
 }
@@ -36,7 +39,11 @@ impl KeyStore for Database {
         peppers.push(pepper.clone());
         Ok(true)
     }
+    async fn pepper_has_live_sessions(&self, id: PepperId) -> Result<bool, StoreError> {
+        Ok(self.sessions.lock().unwrap().contains(&id))
+    }
     async fn live_sessions_of_pepper(&self, id: PepperId) -> Result<LiveSessions, StoreError> {
+        self.counts.fetch_add(1, Ordering::SeqCst);
         let count = self.sessions.lock().unwrap().iter().filter(|of| **of == id).count() as u64;
         Ok(LiveSessions { count, until: (count > 0).then_some(UnixMillis(1_767_225_600_000)) })
     }
@@ -407,4 +414,27 @@ async fn what_each_pepper_is_needed_for_is_listed() {
         .collect();
     let expected = [(None, Role::Newest, None), (Some(2), Role::Older, Some(0)), (Some(1), Role::Absent, Some(1))];
     assert_eq!(told, expected);
+}
+
+/// A count of millions takes longer than a statement may, and then no server could start.
+#[tokio::test]
+async fn sessions_are_counted_only_where_their_number_is_shown() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("pepper");
+    write_private(&path, format!("{}\n", STANDARD.encode([1; BYTES])).as_bytes());
+    let source = PepperSource::File(path);
+    let database = Database::default();
+    load(&source, &database).await.unwrap();
+    rotate(&source, &database).await.unwrap();
+    let both = load(&source, &database).await.unwrap();
+    database.sessions.lock().unwrap().push(PepperId(2));
+    both.tell_needless(&database).await.unwrap();
+    // The first one is gone, and nothing needed it.
+    let text = fs::read_to_string(directory.path().join("pepper")).unwrap();
+    write_private(&directory.path().join("pepper"), text.lines().next().unwrap().as_bytes());
+    load(&source, &database).await.unwrap();
+    let counts = || database.counts.load(Ordering::SeqCst);
+    assert_eq!(counts(), 0);
+    assert_eq!(list(&source, &database).await.unwrap().len(), 2);
+    assert_eq!(counts(), 2);
 }

@@ -122,9 +122,11 @@ impl From<InternalError> for ApiError {
     fn from(error: InternalError) -> Self {
         error!("{}", with_causes(&error));
         match error {
-            InternalError::Store(StoreError::Unavailable(_))
+            InternalError::Store(StoreError::Unavailable(_) | StoreError::Unknown(_))
             // A key that only other servers can open.
-            | InternalError::Keys(KeyError::Store(StoreError::Unavailable(_)) | KeyError::Unusable(_))
+            | InternalError::Keys(
+                KeyError::Store(StoreError::Unavailable(_) | StoreError::Unknown(_)) | KeyError::Unusable(_),
+            )
             | InternalError::PepperMissing(_)
             | InternalError::Contended => Self::Unavailable,
             InternalError::Store(StoreError::Unexpected(_))

@@ -13,10 +13,12 @@ use std::sync::Arc;
 
 pub use postgres::PostgresStore;
 pub use sqlite::SqliteStore;
+use sqlx::error::DatabaseError;
+use sqlx::migrate::MigrateError;
 pub use url::{DatabaseUrl, InvalidDatabaseUrl, PostgresUrl};
 
 use self::rows::corrupt;
-use crate::ports::Store;
+use crate::ports::{Store, StoreError};
 
 /// Opens the database and brings its tables up to date.
 pub async fn open(database: &DatabaseUrl, missing: Missing) -> Result<Arc<dyn Store>, OpenError> {
@@ -72,7 +74,7 @@ pub enum OpenError {
         database: DatabaseUrl,
         /// What went wrong.
         #[source]
-        source: sqlx::migrate::MigrateError,
+        source: MigrateError,
     },
 }
 
@@ -80,11 +82,19 @@ impl OpenError {
     /// Returns what the operator can do about it, where that is known.
     pub fn hint(&self) -> Option<String> {
         match self {
+            Self::Database { source, .. } if is_busy(source) => Some(BUSY.to_owned()),
             Self::NotThere(_) => Some("`authcli-server user add` makes one, as does `serve`".to_owned()),
             Self::NewerSchema(_) => Some("install that version again".to_owned()),
-            Self::Database { database: DatabaseUrl::Postgres(_), .. } => {
-                Some("`psql` with the same address shows whether it can be reached".to_owned())
-            }
+            Self::Database { database: DatabaseUrl::Postgres(_), .. }
+            | Self::Migration {
+                database: DatabaseUrl::Postgres(_),
+                source: MigrateError::Execute(sqlx::Error::Io(_)),
+            } => Some("`psql` with the same address shows whether it can be reached".to_owned()),
+            Self::Migration { database: DatabaseUrl::Postgres(_), source } if is_lock_timeout(source) => Some(
+                "another transaction holds a table, for example that of a `pg_dump`, or another server migrates; \
+                 `authcli-server migrate` tries again"
+                    .to_owned(),
+            ),
             Self::Migration { database: DatabaseUrl::Postgres(_), .. } => {
                 Some("its user must be allowed to make tables; `authcli-server migrate` tries again".to_owned())
             }
@@ -93,4 +103,38 @@ impl OpenError {
             }
         }
     }
+}
+
+const BUSY: &str = "others keep it busy, or locked; run the command again when they are done";
+
+/// Returns what the operator can do about a database that did not do what it was asked.
+pub fn hint(error: &StoreError) -> Option<&'static str> {
+    match error {
+        StoreError::Unavailable(cause) if cause.downcast_ref().is_some_and(is_busy) => Some(BUSY),
+        StoreError::Unavailable(_) => {
+            Some("see that it runs, can be reached and has room on its disk, then run the command again")
+        }
+        StoreError::Unknown(_) => {
+            Some("`authcli-server user list` or `keys list` shows whether it was; a password may be set once more")
+        }
+        StoreError::Unexpected(_) => None,
+    }
+}
+
+/// Whether others are in the way, in a database that is there.
+fn is_busy(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(DatabaseError::code);
+    // Cancelled by a bound of ours, a lock that was not to be had, a deadlock, too many connections. Of SQLite a file that
+    // is locked; its codes are numbers, and the low byte says which.
+    code.is_some_and(|code| match code.parse::<u32>() {
+        Ok(number) if code.len() < 5 => matches!(number & 0xff, 5 | 6),
+        _ => matches!(&*code, "57014" | "55P03" | "40P01" | "53300"),
+    })
+}
+
+/// Whether a lock of PostgreSQL was not to be had in time.
+fn is_lock_timeout(error: &MigrateError) -> bool {
+    const LOCK_NOT_AVAILABLE: &str = "55P03";
+    let (MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) = error else { return false };
+    error.as_database_error().and_then(DatabaseError::code).is_some_and(|code| code == LOCK_NOT_AVAILABLE)
 }

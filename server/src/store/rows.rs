@@ -86,6 +86,15 @@ pub(super) fn swept_so_far(rows: &[impl Columns]) -> Result<(Option<SessionId>, 
     Ok((Some(SessionId(id)), any_over))
 }
 
+/// Counts those of the sessions that an operator ended that lived until then.
+pub(super) fn living(rows: &[impl Columns]) -> Result<u64, StoreError> {
+    let mut count = 0;
+    for row in rows {
+        count += u64::from(row.flag("lived")?);
+    }
+    Ok(count)
+}
+
 /// Reads the buckets of an attempt.
 pub(super) fn buckets(rows: &[impl Columns], subjects: &Subjects) -> Result<Vec<Bucket>, StoreError> {
     let mut buckets = Vec::with_capacity(rows.len());

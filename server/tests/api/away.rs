@@ -19,7 +19,7 @@ use authcli_server::pepper::{Absent, Peppers};
 use authcli_server::ports::{
     Forgotten, KeyList, KeyStore, KnownPepper, LiveSession, LiveSessions, LoginAttempts, NewSession, PasswordHash,
     PepperId, Reuse, Rotation, SealedKey, SessionDirectory, SessionRow, SessionSelection, SessionStore, SessionSummary,
-    StoreError, StoredLogin,
+    StoreError, StoredLogin, UnfinishedRevocation,
 };
 use authcli_server::routes::{self, TrustedProxies};
 use authcli_server::store::{Missing, SqliteStore};
@@ -79,8 +79,9 @@ impl SessionDirectory for Unpluggable {
     async fn revoke_session_of(&self, user: UserId, id: SessionId) -> Result<bool, StoreError> {
         self.plugged()?.revoke_session_of(user, id).await
     }
-    async fn revoke_sessions(&self, selection: &SessionSelection) -> Result<u64, StoreError> {
-        self.plugged()?.revoke_sessions(selection).await
+    async fn revoke_sessions(&self, selection: &SessionSelection) -> Result<u64, UnfinishedRevocation> {
+        let plugged = self.plugged().map_err(|source| UnfinishedRevocation { revoked: 0, source })?;
+        plugged.revoke_sessions(selection).await
     }
 }
 
@@ -168,6 +169,9 @@ impl KeyStore for Keys {
     }
     async fn add_pepper(&self, pepper: &KnownPepper) -> Result<bool, StoreError> {
         self.store.add_pepper(pepper).await
+    }
+    async fn pepper_has_live_sessions(&self, id: PepperId) -> Result<bool, StoreError> {
+        self.store.pepper_has_live_sessions(id).await
     }
     async fn live_sessions_of_pepper(&self, id: PepperId) -> Result<LiveSessions, StoreError> {
         self.store.live_sessions_of_pepper(id).await

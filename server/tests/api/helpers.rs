@@ -1,7 +1,9 @@
 //! A server in this process with a database of its own.
 
+mod rows;
+
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,10 +17,10 @@ use authcli_server::startup::Application;
 use authcli_server::store::{DatabaseUrl, Missing};
 use reqwest::{Client, Method, RequestBuilder, Response};
 use serde_json::{Value, json};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
-use sqlx::{AssertSqlSafe, ConnectOptions as _, Decode, Postgres, Row as _, Sqlite, Type};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
+
+pub(crate) use self::rows::open_file;
 
 /// Cheap to compute: these tests are not about guessing passwords.
 pub(crate) const CHEAP: PasswordCost = PasswordCost { memory_kib: 8, passes: 1 };
@@ -214,68 +216,6 @@ impl TestApp {
     pub(crate) async fn store(&self) -> Arc<dyn Store> {
         authcli_server::store::open(&self.config.database, Missing::Refuse).await.unwrap()
     }
-
-    /// Runs one statement on the database and expects it to change a row.
-    pub(crate) async fn db_execute(&self, sql: &str) {
-        let query = AssertSqlSafe(sql);
-        let changed = match &self.reach {
-            Reach::File(path) => sqlx::query(query).execute(&mut open_file(path).await).await.unwrap().rows_affected(),
-            #[cfg(unix)]
-            Reach::Server(url) => {
-                let mut connection = crate::postgres::connect(url).await;
-                sqlx::query(query).execute(&mut connection).await.unwrap().rows_affected()
-            }
-        };
-        assert!(changed > 0, "{sql} changed nothing");
-    }
-
-    /// Returns the one value that a query has.
-    pub(crate) async fn db_value<T>(&self, sql: &str) -> T
-    where
-        T: for<'r> Decode<'r, Sqlite> + Type<Sqlite> + for<'r> Decode<'r, Postgres> + Type<Postgres>,
-    {
-        let query = AssertSqlSafe(sql);
-        match &self.reach {
-            Reach::File(path) => sqlx::query(query).fetch_one(&mut open_file(path).await).await.unwrap().get(0),
-            #[cfg(unix)]
-            Reach::Server(url) => {
-                let mut connection = crate::postgres::connect(url).await;
-                sqlx::query(query).fetch_one(&mut connection).await.unwrap().get(0)
-            }
-        }
-    }
-
-    /// Returns one value of the only session's row.
-    pub(crate) async fn db_session<T>(&self, column: &str) -> T
-    where
-        T: for<'r> Decode<'r, Sqlite> + Type<Sqlite> + for<'r> Decode<'r, Postgres> + Type<Postgres>,
-    {
-        self.db_value(&format!("SELECT {column} FROM sessions")).await
-    }
-
-    /// Returns everything that the only session's row says, to compare it with later.
-    pub(crate) async fn db_session_row(&self) -> String {
-        #[cfg(unix)]
-        if matches!(self.reach, Reach::Server(_)) {
-            return self.db_session("sessions::text").await;
-        }
-        self.db_session(
-            "quote(id) || quote(generation) || quote(rotated_at) || quote(keyless) || quote(attempt_1)
-             || quote(attempt_2) || quote(idle_expires_at) || quote(absolute_expires_at)
-             || quote(revoked_at) || quote(revoked_reason)",
-        )
-        .await
-    }
-
-    /// Lets the last rotation lie an hour back.
-    pub(crate) async fn db_age_rotation(&self) {
-        self.db_execute("UPDATE sessions SET rotated_at = rotated_at - 3600000").await;
-    }
-}
-
-/// Opens the file of a database beside the server.
-pub(crate) async fn open_file(path: &Path) -> SqliteConnection {
-    SqliteConnectOptions::new().filename(path).connect().await.unwrap()
 }
 
 /// Reads a pair of tokens from an answer that must hold one.

@@ -220,3 +220,21 @@ pub(crate) mod rotation {
         assert!(refused(&world.place.run(&none), 1).contains("there is no database at"));
     }
 }
+
+/// No start works without it, and a row is all there is of it: the way out must be in the message.
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_damaged_signing_key_is_replaced_as_the_hint_says() {
+    use crate::program::{Place, Program, refused};
+
+    let place = Place::new();
+    let database = place.database("a.db");
+    let serve = ["serve", "--demo", "--listen", "127.0.0.1:0", "--database", &database];
+    assert_eq!(Program::start(place.command(&serve)).stop().code, Some(0));
+    place.execute(&database, "UPDATE signing_keys SET sealed = x'00'").await;
+    let stderr = refused(&place.run(&serve), 1);
+    assert!(stderr.contains("is damaged") && stderr.contains("hint: `authcli-server keys rotate --now`"), "{stderr}");
+    let rotated = place.run(&["keys", "rotate", "--now", "--database", &database]);
+    assert_eq!(rotated.status.code(), Some(0), "{}", String::from_utf8_lossy(&rotated.stderr));
+    assert_eq!(Program::start(place.command(&serve)).stop().code, Some(0));
+}

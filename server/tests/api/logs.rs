@@ -2,11 +2,12 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::process::Stdio;
 
 use reqwest::{Client, Method, Response};
 use serde_json::{Value, json};
 
-use crate::program::{Place, Program};
+use crate::program::{Place, Program, finish};
 
 const DEMO: [&str; 5] = ["serve", "--demo", "--listen", "127.0.0.1:0", "--access-ttl=1h"];
 
@@ -94,6 +95,65 @@ async fn security_events_are_warnings_with_the_id_of_the_answer() {
         assert!(line.contains(" WARN ") && line.contains(what), "{line}");
         assert!(line.contains(&format!("request{{id={}}}", id(&response))), "{line}");
     }
+}
+
+/// Who looks for a revocation afterwards finds it: with the numbers of users, whose names could be typed passwords.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_operators_end_is_a_warning_with_its_count() {
+    let place = Place::new();
+    let database = place.database("a.db");
+    let mut command = place.command(&DEMO);
+    command.args(["--database", &database]);
+    let server = Program::start(command);
+    let warnings = |arguments: &[&str]| {
+        let mut command = place.command(&[arguments, &["--database", &database]].concat());
+        let mut child = command.env("AUTHCLI_SERVER_LOG", "warn").stdin(Stdio::piped()).spawn().unwrap();
+        // Whoever reads no password may have gone.
+        let _ = child.stdin.take().unwrap().write_all(b"another-secret");
+        let ended = finish(child);
+        let stderr = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(ended.status.code(), Some(0), "{stderr}");
+        let lines = stderr.lines().filter(|line| line.contains(" WARN "));
+        lines.map(|line| line.split_once(" WARN ").unwrap().1.to_owned()).collect::<Vec<_>>()
+    };
+    login(&server).await;
+    let one = login(&server).await;
+    let claims: Value = jsonwebtoken::dangerous::insecure_decode_claims(one["accessToken"].as_str().unwrap()).unwrap();
+    let sid = claims["sid"].as_str().unwrap();
+    assert_eq!(
+        warnings(&["sessions", "revoke", "--before=2999-01-01T00:00:00Z", &format!("--id={sid}")]),
+        [format!("sessions revoked by the operator count=1 session={sid} opened_before=\"2999-01-01T00:00:00Z\"")]
+    );
+    let by_user = ["sessions", "revoke", "--user", "admin"];
+    assert_eq!(warnings(&by_user), ["sessions revoked by the operator count=1 user_id=1"]);
+    assert_eq!(warnings(&by_user), [""; 0], "nothing was revoked");
+    login(&server).await;
+    let warning =
+        |what: &str, count: u32| format!("{what} and sessions revoked by the operator user_id=1 count={count}");
+    let password = ["user", "password", "admin", "--password-stdin"];
+    assert_eq!(warnings(&password), [warning("password changed", 1)]);
+    assert_eq!(warnings(&["user", "disable", "admin"]), [warning("user disabled", 0)]);
+    assert_eq!(warnings(&["user", "remove", "admin"]), [warning("user removed", 0)]);
+}
+
+/// Of a thief who is two steps ahead of the owner there is no other sign.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refresh_that_comes_late_once_more_is_a_warning() {
+    let (_place, server) = start("warn");
+    let client = Client::builder().no_proxy().build().unwrap();
+    let refresh = async |pair: &Value, key: &str| {
+        let refresh = client.post(format!("{}/refresh", server.url)).header("Idempotency-Key", key);
+        refresh.json(pair).send().await.unwrap()
+    };
+    let first = login(&server).await;
+    let second: Value = refresh(&first, "the-first-key-of-its-owner").await.json().await.unwrap();
+    assert_eq!(refresh(&second, "the-second-key-of-its-owner").await.status(), 200);
+    let late = refresh(&first, "the-first-key-of-its-owner").await;
+    assert_eq!(late.status(), 403);
+    let log = server.stop().stderr;
+    assert_eq!(log.lines().count(), 1, "{log}");
+    assert!(log.contains(" WARN ") && log.contains("has arrived once more"), "{log}");
+    assert!(log.contains(&format!("request{{id={}}}", id(&late))), "{log}");
 }
 
 /// Tokens in the wrong places: nobody should send them so, and somebody does.

@@ -37,9 +37,15 @@ mod open_files;
 #[cfg(unix)]
 mod operator;
 #[cfg(unix)]
+mod operators;
+#[cfg(unix)]
 mod pepper;
 #[cfg(unix)]
 mod postgres;
+#[cfg(unix)]
+mod postgres_migrations;
+#[cfg(unix)]
+mod postgres_operators;
 #[cfg(unix)]
 mod postgres_store;
 #[cfg(unix)]

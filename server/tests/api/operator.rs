@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::helpers::{Backend, on_both_stores, tokens};
-use crate::program::{Place, Program, refused};
+use crate::program::{Place, Program, finish, refused};
 use crate::sessions::sid;
 
 on_both_stores!(sessions_are_revoked_beside_a_running_server);
@@ -36,6 +36,14 @@ async fn sessions_are_revoked_beside_a_running_server(backend: Backend) {
     assert_eq!(post("/refresh", &json!({ "refreshToken": login.refresh })).await.status(), 403);
     tokens(post("/login", &body).await).await;
     assert_eq!(said(&["--user", "admin", "--before", "2999-01-01T00:00:00Z"]), "2 sessions revoked\n");
+
+    // A variable that was set for another command narrows this one: what is applied is said.
+    let mut narrowed =
+        place.command(&["sessions", "revoke", "--database", &database, "--before", "2026-01-31T12:00:00Z"]);
+    let narrowed = finish(narrowed.env("AUTHCLI_SERVER_USER", "user2").spawn().unwrap());
+    let said = String::from_utf8(narrowed.stderr).unwrap();
+    let conditions = "Revoking the sessions that are of the user `user2` and opened before 2026-01-31T12:00:00Z\n";
+    assert_eq!((said.as_str(), narrowed.stdout.as_slice()), (conditions, &b"0 sessions revoked\n"[..]));
 
     assert!(refused(&revoke(&["--user", "nobody"]), 1).contains("there is no user `nobody`"));
     let wrong: [(&[&str], &str); 4] = [

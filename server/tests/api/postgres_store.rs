@@ -2,10 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use authcli_server::domain::{AttemptHash, Generation, KeyId, Lifetimes, SessionId, UnixMillis, Username};
+use authcli_server::domain::{AttemptHash, Generation, KeyId, Lifetimes, SessionId, Username};
 use authcli_server::ports::{
-    Forgotten, KnownPepper, NewSession, PasswordHash, PepperId, Reuse, Rotation, SealedKey, SessionSelection, Store,
-    StoreError,
+    KnownPepper, NewSession, PasswordHash, PepperId, Reuse, Rotation, SealedKey, Store, StoreError,
 };
 use authcli_server::store::{self, Missing, OpenError};
 use futures_util::future::join_all;
@@ -120,14 +119,14 @@ async fn a_refresh_writes_no_index_and_refreshes_grow_nothing() {
                    JOIN pg_attribute ON attrelid = indrelid AND attnum = ANY (indkey)
                    WHERE indrelid = 'sessions'::regclass";
     let indexed: String = sqlx::query(indexed).fetch_one(&mut operator).await.unwrap().get(0);
-    assert_eq!(indexed, "id,user_id");
+    assert_eq!(indexed, "id,pepper_id,user_id");
     for presented in 0..1000 {
         store.rotate(rotation(presented, 1)).await.unwrap().unwrap();
     }
     let sizes = "SELECT pg_relation_size('sessions') / 8192, pg_indexes_size('sessions') / 8192";
     let sizes = sqlx::query(sizes).fetch_one(&mut operator).await.unwrap();
     // One row, and no vacuum came. An index has a page of its own to begin with.
-    assert_eq!((sizes.get::<i64, _>(0), sizes.get::<i64, _>(1)), (1, 4));
+    assert_eq!((sizes.get::<i64, _>(0), sizes.get::<i64, _>(1)), (1, 6));
     store.close().await;
 }
 
@@ -258,6 +257,22 @@ async fn a_database_that_falls_silent_under_load_costs_no_connection() {
     .await;
 }
 
+/// The silence begins in the middle of load: statements have been answered, and their connections are being given back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs PostgreSQL: run `make test`"]
+async fn connections_that_are_given_back_into_a_silence_keep_no_place_and_hold_up_no_stop() {
+    let proxy = Proxy::start(&Cluster::shared().database().await).await;
+    let store = store::open(&database_url(&proxy.url()), Missing::Create).await.unwrap();
+    proxy.keep_silent_after_statements();
+    // As many as there are connections, and once more.
+    for round in 0..2 {
+        let served = join_all((0..16).map(|_| store.ping())).await;
+        assert!(served.iter().all(Result::is_ok), "round {round}: {served:?}");
+    }
+    let stopped = tokio::time::timeout(Duration::from_secs(20), store.close()).await;
+    assert!(stopped.is_ok(), "what is given back is waited for without a bound");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs PostgreSQL: run `make test`"]
 async fn a_database_that_lets_nobody_in_is_unavailable_until_it_does() {
@@ -276,50 +291,6 @@ async fn a_database_that_lets_nobody_in_is_unavailable_until_it_does() {
     execute(&mut operator, &format!("ALTER DATABASE elsewhere RENAME TO {name}")).await;
     execute(&mut operator, &format!("ALTER DATABASE {name} ALLOW_CONNECTIONS true")).await;
     assert_eq!(app.refresh_status(&login.refresh, key).await, 200);
-}
-
-/// Each update takes a millisecond here, and all of them longer than a statement may.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "needs PostgreSQL: run `make test`"]
-async fn an_operator_revokes_more_sessions_than_one_statement_has_time_for() {
-    let app = spawn_app_on(Backend::Postgres, |_| {}).await;
-    let login = app.login().await;
-    have_slow_sessions(&app).await;
-    let store = app.store().await;
-    let everything = SessionSelection { opened_before: Some(UnixMillis(i64::MAX)), ..SessionSelection::default() };
-    assert_eq!(store.revoke_sessions(&everything).await.unwrap(), 10_500);
-    assert_eq!(app.refresh_status(&login.refresh, None).await, 403);
-    assert_eq!(store.revoke_sessions(&everything).await.unwrap(), 0);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "needs PostgreSQL: run `make test`"]
-async fn an_operator_forgets_a_pepper_with_more_sessions_than_one_statement_has_time_for() {
-    let app = spawn_app_on(Backend::Postgres, |_| {}).await;
-    let login = app.login().await;
-    have_slow_sessions(&app).await;
-    let store = app.store().await;
-    let forgotten = store.forget_pepper(PepperId(1), None).await.unwrap();
-    assert_eq!(forgotten, Some(Forgotten { sessions: 10_500, keys: 1 }));
-    assert_eq!(app.refresh_status(&login.refresh, None).await, 403);
-    assert_eq!(store.forget_pepper(PepperId(1), None).await.unwrap(), None);
-}
-
-/// Makes of the only session 10 500, each change of which takes a millisecond.
-async fn have_slow_sessions(app: &TestApp) {
-    execute(
-        &mut connect(&app.url()).await,
-        "INSERT INTO sessions (id, user_id, salt, pepper_id, generation, created_at, rotated_at, keyless,
-                               idle_expires_at, absolute_expires_at)
-             SELECT decode(md5(n::text), 'hex'), user_id, salt, pepper_id, 0, created_at, rotated_at, keyless,
-                 idle_expires_at, absolute_expires_at
-             FROM sessions, generate_series(1, 10499) AS n;
-         CREATE FUNCTION take_time() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-             PERFORM pg_sleep(0.001); RETURN coalesce(NEW, OLD);
-         END $$;
-         CREATE TRIGGER take_time BEFORE UPDATE OR DELETE ON sessions FOR EACH ROW EXECUTE FUNCTION take_time()",
-    )
-    .await;
 }
 
 /// The database refuses an update with such an error so many times.

@@ -279,8 +279,15 @@ fn what_cannot_be_served_is_refused_with_one_clear_sentence() {
 fn what_the_command_line_got_wrong_is_exit_code_2() {
     let place = Place::new();
     let database = place.database("a.db");
-    let table: [(&[&str], &str); 12] = [
+    let table: [(&[&str], &str); 16] = [
         (&["serve", "--no-such-flag"], "--no-such-flag"),
+        (&["serve", "--access-ttl", "7d"], "`--access-ttl` (604800s) must be shorter than `--refresh-ttl` (604800s)"),
+        (&["serve", "--refresh-ttl", "10m"], "`--access-ttl` (900s) must be shorter than `--refresh-ttl` (600s)"),
+        (&["serve", "--demo", "--session-ttl", "2s"], "`--access-ttl` (2s) must be shorter than `--refresh-ttl` (2s)"),
+        (
+            &["serve", "--refresh-ttl", "91d"],
+            "`--refresh-ttl` (7862400s) must not be longer than `--session-ttl` (7776000s)",
+        ),
         (&["serve", "--access-ttl", "soon"], "give a duration"),
         (&["serve", "--refresh-ttl", "0"], "a lifetime is between"),
         (&["serve", "--listen", "nowhere"], "`nowhere` is no address to listen on"),
@@ -406,7 +413,32 @@ fn a_variable_that_is_set_to_nothing_counts_as_unset() {
     // A secret is not made up where one was meant.
     let mut command = place.command(&["serve", "--listen", "127.0.0.1:0"]);
     let stderr = refused(&command.env("AUTHCLI_SERVER_PEPPER", "").output().unwrap(), 1);
-    assert!(stderr.contains("at least 32 bytes"), "{stderr}");
+    assert!(stderr.contains("AUTHCLI_SERVER_PEPPER is set to nothing"), "{stderr}");
+    assert!(stderr.contains("hint: unset it") && !stderr.contains("openssl"), "{stderr}");
+}
+
+/// On Linux the other side of a terminal is one, too.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_password_is_not_read_from_a_terminal() {
+    let place = Place::new();
+    let database = place.database("a.db");
+    for command in ["add", "password"] {
+        let terminal = std::fs::File::options().read(true).write(true).open("/dev/ptmx").unwrap();
+        let mut command = place.command(&["user", command, "anna", "--password-stdin", "--database", &database]);
+        let stderr = refused(&finish(command.stdin(terminal).spawn().unwrap()), 2);
+        assert!(stderr.contains("not read from a terminal") && stderr.contains("hint: pipe it in"), "{stderr}");
+    }
+    assert!(!place.path("a.db").exists());
+}
+
+#[test]
+fn a_short_life_of_sessions_shortens_that_without_a_refresh() {
+    let place = Place::new();
+    for arguments in [["--session-ttl", "1d", "--access-ttl", "1h"], ["--session-ttl", "1h", "--refresh-ttl", "1h"]] {
+        let server = Program::start(place.command(&[&["serve", "--listen", "127.0.0.1:0"], &arguments[..]].concat()));
+        assert_eq!(server.stop().code, Some(0), "{arguments:?}");
+    }
 }
 
 #[tokio::test]

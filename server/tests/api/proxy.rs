@@ -1,9 +1,8 @@
-//! A proxy before PostgreSQL that loses an answer, or all of them: the database has done what was asked, and nobody hears
-//! of it.
+//! A proxy before PostgreSQL that loses an answer, some, or all of them: the database has done what was asked, and nobody
+//! hears of it.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -13,10 +12,35 @@ use tokio::net::{TcpListener, TcpStream, UnixStream};
 pub(crate) struct Proxy {
     address: SocketAddr,
     database: String,
-    /// What the answer to lose holds; none when there is none to lose (any more).
-    lose: Arc<Mutex<Option<&'static str>>>,
-    /// Whether no answer is passed on, while all connections stay.
-    silent: Arc<AtomicBool>,
+    faults: Arc<Faults>,
+}
+
+/// What goes wrong from now on.
+#[derive(Default)]
+struct Faults {
+    /// What the answer to lose holds, and what is lost along with it; none when there is none to lose (any more).
+    lose: Mutex<Option<(&'static str, Loss)>>,
+    /// Which answers are not passed on, while all connections stay.
+    silence: Mutex<Silence>,
+}
+
+/// What is lost with an answer.
+#[derive(Clone, Copy)]
+enum Loss {
+    /// Its connection.
+    Connection,
+    /// All answers after it.
+    Network,
+}
+
+/// Which answers are not passed on.
+#[derive(Clone, Copy, Default, PartialEq)]
+enum Silence {
+    #[default]
+    None,
+    /// Those to whoever gives a connection back, and asks whether it is still good.
+    GivingBack,
+    All,
 }
 
 impl Proxy {
@@ -27,18 +51,17 @@ impl Proxy {
         let socket = PathBuf::from(host).join(".s.PGSQL.5432");
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let lose = Arc::new(Mutex::new(None));
-        let silent = Arc::new(AtomicBool::new(false));
+        let faults = Arc::<Faults>::default();
         tokio::spawn({
-            let (lose, silent) = (Arc::clone(&lose), Arc::clone(&silent));
+            let faults = Arc::clone(&faults);
             async move {
                 while let Ok((client, _)) = listener.accept().await {
                     let server = UnixStream::connect(&socket).await.unwrap();
-                    tokio::spawn(pass_on(client, server, Arc::clone(&lose), Arc::clone(&silent)));
+                    tokio::spawn(pass_on(client, server, Arc::clone(&faults)));
                 }
             }
         });
-        Proxy { address, database: database.to_owned(), lose, silent }
+        Proxy { address, database: database.to_owned(), faults }
     }
 
     /// Returns the database's URL through this proxy.
@@ -48,26 +71,56 @@ impl Proxy {
 
     /// Passes on no answer, or passes them on again.
     pub(crate) fn keep_silent(&self, silent: bool) {
-        self.silent.store(silent, Ordering::SeqCst);
+        *self.faults.silence.lock().unwrap() = if silent { Silence::All } else { Silence::None };
+    }
+
+    /// Passes on the answers to statements, and none to whoever gives a connection back after them.
+    pub(crate) fn keep_silent_after_statements(&self) {
+        *self.faults.silence.lock().unwrap() = Silence::GivingBack;
+    }
+
+    /// Passes on no answer from the next one on that holds `text`.
+    pub(crate) fn fall_silent_at(&self, text: &'static str) {
+        *self.faults.lose.lock().unwrap() = Some((text, Loss::Network));
     }
 
     /// Breaks the connection instead of passing on the next answer that holds `text`.
     pub(crate) fn lose_answer_to(&self, text: &'static str) {
-        *self.lose.lock().unwrap() = Some(text);
+        *self.faults.lose.lock().unwrap() = Some((text, Loss::Connection));
     }
 
     /// Answers whether that has happened.
     pub(crate) fn has_lost_one(&self) -> bool {
-        self.lose.lock().unwrap().is_none()
+        self.faults.lose.lock().unwrap().is_none()
     }
 }
 
-async fn pass_on(
-    client: TcpStream,
-    server: UnixStream,
-    lose: Arc<Mutex<Option<&'static str>>>,
-    silent: Arc<AtomicBool>,
-) {
+impl Faults {
+    /// Answers whether an answer is passed on; none if its connection breaks instead.
+    fn meet(&self, answer: &[u8]) -> Option<bool> {
+        // Nothing but "ready", as PostgreSQL answers to a ping outside of transactions.
+        const PONG: &[u8] = b"Z\0\0\0\x05I";
+        let mut silence = self.silence.lock().unwrap();
+        let mut awaited = self.lose.lock().unwrap();
+        match *awaited {
+            Some((text, loss)) if answer.windows(text.len()).any(|part| part == text.as_bytes()) => {
+                *awaited = None;
+                match loss {
+                    Loss::Connection => return None,
+                    Loss::Network => *silence = Silence::All,
+                }
+            }
+            _ => {}
+        }
+        Some(match *silence {
+            Silence::None => true,
+            Silence::GivingBack => answer != PONG,
+            Silence::All => false,
+        })
+    }
+}
+
+async fn pass_on(client: TcpStream, server: UnixStream, faults: Arc<Faults>) {
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
     let asked = async {
@@ -76,19 +129,11 @@ async fn pass_on(
     let answered = async {
         let mut buffer = vec![0; 64 * 1024];
         while let Ok(length @ 1..) = from_server.read(&mut buffer).await {
-            if silent.load(Ordering::SeqCst) {
-                continue;
-            }
             let answer = &buffer[..length];
-            {
-                let mut lose = lose.lock().unwrap();
-                if lose.is_some_and(|text| answer.windows(text.len()).any(|part| part == text.as_bytes())) {
-                    *lose = None;
-                    return;
-                }
-            }
-            if to_client.write_all(answer).await.is_err() {
-                return;
+            match faults.meet(answer) {
+                Some(true) if to_client.write_all(answer).await.is_ok() => {}
+                Some(false) => {}
+                _ => return,
             }
         }
     };

@@ -21,6 +21,7 @@ on_both_stores!(
     a_session_that_is_over_raises_no_alarm,
     a_session_ends_once,
     a_name_or_number_that_is_taken_stays_taken,
+    a_user_is_looked_up_by_name_also_when_disabled,
     one_key_is_announced_at_a_time_and_signs_after_the_announcement,
     keys_are_replaced_and_removed,
     a_pepper_has_a_number_of_its_own_and_its_live_sessions_are_counted,
@@ -183,6 +184,17 @@ async fn a_name_or_number_that_is_taken_stays_taken(backend: Backend) {
     assert_eq!(add("other", None).await, Some(3));
 }
 
+async fn a_user_is_looked_up_by_name_also_when_disabled(backend: Backend) {
+    let (app, store) = store_with_session(backend).await;
+    let id = async |name: &str| store.user_id(&Username::parse(name).unwrap()).await.unwrap();
+    app.db_execute("UPDATE users SET disabled_at = 1").await;
+    assert_eq!((id("admin").await, id("user2").await, id("nobody").await), (Some(UserId(1)), Some(UserId(2)), None));
+    assert!(store.has_users().await.unwrap());
+    app.db_execute("DELETE FROM users").await;
+    assert!(!store.has_users().await.unwrap());
+    assert_eq!(id("admin").await, None);
+}
+
 fn key(name: &str) -> SealedKey {
     SealedKey { id: KeyId(name.to_owned()), sealed: vec![1, 2, 3], pepper_id: PepperId(1) }
 }
@@ -278,7 +290,15 @@ async fn a_pepper_has_a_number_of_its_own_and_its_live_sessions_are_counted(back
     assert!(!store.add_pepper(&late).await.unwrap(), "the number is taken");
     assert_eq!(store.known_peppers().await.unwrap(), [known[0].clone(), second]);
 
-    let live = async |number| store.live_sessions_of_pepper(PepperId(number)).await.unwrap();
+    if backend == Backend::Sqlite {
+        let indexed = "SELECT name FROM pragma_index_info('sessions_by_pepper')";
+        assert_eq!(app.db_value::<String>(indexed).await, "pepper_id");
+    }
+    let live = async |number| {
+        let live = store.live_sessions_of_pepper(PepperId(number)).await.unwrap();
+        assert_eq!(store.pepper_has_live_sessions(PepperId(number)).await.unwrap(), live.count > 0);
+        live
+    };
     let until = Some(UnixMillis(app.db_session("idle_expires_at").await));
     let one = LiveSessions { count: 1, until };
     let none = LiveSessions { count: 0, until: None };
@@ -289,5 +309,6 @@ async fn a_pepper_has_a_number_of_its_own_and_its_live_sessions_are_counted(back
         let (app, store) = store_with_session(backend).await;
         app.db_execute(end).await;
         assert_eq!(store.live_sessions_of_pepper(PepperId(1)).await.unwrap(), none, "{end}");
+        assert!(!store.pepper_has_live_sessions(PepperId(1)).await.unwrap(), "{end}");
     }
 }

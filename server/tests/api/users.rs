@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use authcli_server::domain::{Lifetimes, Password, SessionId, Username};
 use authcli_server::password::{PasswordCost, Passwords};
-use authcli_server::ports::{NewSession, PepperId, Store};
+use authcli_server::ports::{LoggedOut, NewSession, PepperId, Store, UnfinishedRevocation};
 use serde_json::json;
 
 use crate::helpers::{Backend, CHEAP, TestApp, on_both_stores, spawn_app_on};
@@ -23,10 +23,15 @@ fn admin() -> Username {
     Username::parse("admin").unwrap()
 }
 
+/// Returns whose logins ended, and how many sessions lived until then.
+fn ended(answer: Result<Option<LoggedOut>, UnfinishedRevocation>) -> Option<(i64, u64)> {
+    answer.unwrap().map(|ended| (ended.user_id.0, ended.sessions))
+}
+
 async fn change_password(store: &Arc<dyn Store>, password: &str) {
     let password = Password::presented(password.to_owned());
     let hash = Passwords::new(CHEAP).unwrap().hash(password).await.unwrap();
-    assert!(store.set_password(&admin(), &hash).await.unwrap());
+    assert!(store.set_password(&admin(), &hash).await.unwrap().is_some());
 }
 
 async fn r11_a_changed_password_ends_all_sessions_at_once(backend: Backend) {
@@ -60,15 +65,15 @@ async fn r11_to_disable_a_user_ends_its_sessions_for_good(backend: Backend) {
     let verified = store.login(&admin()).await.unwrap().unwrap();
     let before = app.login().await;
     let nobody = Username::parse("nobody").unwrap();
-    assert!(!store.disable_user(&nobody).await.unwrap() && !store.enable_user(&nobody).await.unwrap());
-    assert!(store.disable_user(&admin()).await.unwrap());
+    assert!(store.disable_user(&nobody).await.unwrap().is_none() && !store.enable_user(&nobody).await.unwrap());
+    assert_eq!(ended(store.disable_user(&admin()).await), Some((1, 1)));
     assert_eq!(app.refresh_status(&before.refresh, None).await, 403);
     assert_eq!(app.protected_status(&before.access).await, 403);
     assert_eq!(login_status(&app, "admin", "123456").await, 401);
     assert_eq!(login_status(&app, "user2", "password2").await, 200, "another user is not concerned");
     let since = "SELECT disabled_at FROM users WHERE name = 'admin'";
     let first = app.db_value::<i64>(since).await;
-    assert!(store.disable_user(&admin()).await.unwrap());
+    assert_eq!(ended(store.disable_user(&admin()).await), Some((1, 0)));
     assert_eq!(app.db_value::<i64>(since).await, first, "it is since then");
 
     assert!(store.enable_user(&admin()).await.unwrap());
@@ -94,9 +99,9 @@ async fn r11_a_removed_user_takes_its_sessions_along_and_its_number_is_not_given
     let login = app.login().await;
     let store = app.store().await;
     let user2 = Username::parse("user2").unwrap();
-    assert!(store.remove_user(&user2).await.unwrap());
-    assert!(store.remove_user(&admin()).await.unwrap());
-    assert!(!store.remove_user(&admin()).await.unwrap());
+    assert_eq!(ended(store.remove_user(&user2).await), Some((2, 0)));
+    assert_eq!(ended(store.remove_user(&admin()).await), Some((1, 1)));
+    assert_eq!(ended(store.remove_user(&admin()).await), None);
     assert_eq!(app.refresh_status(&login.refresh, None).await, 403);
     assert_eq!(app.protected_status(&login.access).await, 403);
     let hash = Passwords::new(CHEAP).unwrap().hash(Password::presented("x".to_owned())).await.unwrap();

@@ -51,10 +51,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn time_that_was_slept_counts() {
         let moment = Moment::now();
-        assert!(moment.elapsed() < Duration::from_secs(60));
-        tokio::time::advance(Duration::from_secs(60)).await;
-        assert!(moment.elapsed() >= Duration::from_secs(60), "awake");
-        let hour = Duration::from_secs(3600);
+        assert!(moment.elapsed() < Duration::from_mins(1));
+        tokio::time::advance(Duration::from_mins(1)).await;
+        assert!(moment.elapsed() >= Duration::from_mins(1), "awake");
+        let hour = Duration::from_hours(1);
         // Where the machine itself is younger than that, all its life has passed.
         let slept = with_sleep().min(hour);
         assert!(moment.before_a_sleep_of(hour).elapsed() >= slept, "asleep");

@@ -23,9 +23,11 @@ const CONNECTIONS: u32 = 16;
 /// How long to wait for a connection: until one is given back, or until the database accepts new ones.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long to wait for an answer; the database's own bound below comes first, unless it is out of reach.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long an answer may come late that nobody waits for any more.
+pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long an answer may come late that nobody waits for any more, and that to a connection that is given back.
 const LATE_ANSWER: Duration = Duration::from_secs(1);
+/// How long whoever closes the store waits for what is under way: longer than the bounds of a statement and of giving back.
+pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(13);
 /// A connection that lay idle for longer is tried before it is used.
 const TRUSTED_IDLE: Duration = Duration::from_secs(1);
 const IDLE_TIMEOUT: Duration = Duration::from_mins(10);
@@ -41,11 +43,6 @@ const SET_UP: &str = "SELECT set_config('default_transaction_isolation', 'read c
     set_config('statement_timeout', '8s', false),
     set_config('lock_timeout', '5s', false),
     set_config('idle_in_transaction_session_timeout', '10s', false)";
-
-/// A migration may take its time, and waits for that of another server. That a table is there already is no news.
-const SET_UP_MIGRATION: &str = "SELECT set_config('statement_timeout', '0', false),
-    set_config('lock_timeout', '60s', false),
-    set_config('client_min_messages', 'warning', false)";
 
 /// When a connection was last found broken: those that lay idle since before then are likely to be broken as well.
 #[derive(Clone, Debug, Default)]
@@ -78,11 +75,6 @@ pub(super) fn pool(last_loss: LastLoss) -> PgPoolOptions {
         .after_connect(|connection, _| {
             Box::pin(async move { sqlx::query(SET_UP).execute(connection).await.map(|_| ()) })
         })
-}
-
-/// Lifts the bounds that are meant for requests.
-pub(super) async fn prepare_for_migration(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-    sqlx::query(SET_UP_MIGRATION).execute(connection).await.map(|_| ())
 }
 
 /// What a statement did, and whether an earlier run of it may have done it already.
@@ -121,51 +113,71 @@ impl PostgresStore {
     /// Runs a statement once. A connection that was lost does not go back to the others; neither does one whose answer
     /// nobody waits for any more, unless that comes soon.
     pub(super) async fn run_once(&self, statement: Statement<'_>) -> Result<Vec<PgRow>, sqlx::Error> {
-        let mut asked = Asked { connection: Some(self.pool.acquire().await?), last_loss: self.last_loss.clone() };
-        // It is there until it is asked for below.
-        let Some(connection) = asked.connection.as_mut() else { return Err(sqlx::Error::WorkerCrashed) };
-        let result = match timeout(ANSWER_TIMEOUT, statement.fetch_all(&mut **connection)).await {
-            Ok(result) => result,
-            Err(_) => Err(sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, "no answer in time"))),
-        };
-        asked.answered(result.as_ref().is_err_and(|error| trouble(error) == Trouble::Lost));
+        let mut asked = self.ask().await?;
+        let result = timed(ANSWER_TIMEOUT, statement.fetch_all(asked.connection()?)).await;
+        if result.as_ref().is_err_and(|error| trouble(error) == Trouble::Lost) {
+            asked.give_up();
+        }
         result
+    }
+
+    /// Takes a connection to ask something.
+    pub(super) async fn ask(&self) -> Result<Asked, sqlx::Error> {
+        Ok(Asked { connection: Some(self.pool.acquire().await?), last_loss: self.last_loss.clone() })
     }
 }
 
-/// A connection that was asked something. Whoever asked may stop waiting at any moment: a client that goes away, a bound
-/// that is shorter than ours. sqlx would wait for the answer without any bound then, and keep its place taken meanwhile.
-struct Asked {
+/// A connection to ask something. Whoever asks may stop waiting at any moment: a client that goes away, a bound that is
+/// shorter than ours. sqlx would wait for the answer without any bound then, and keep its place taken meanwhile.
+pub(super) struct Asked {
+    /// None once it was given back or up.
     connection: Option<PoolConnection<Postgres>>,
     last_loss: LastLoss,
 }
 
 impl Asked {
-    fn answered(mut self, lost: bool) {
-        let connection = self.connection.take();
-        if let Some(connection) = connection.filter(|_| lost) {
-            give_up(connection, &self.last_loss);
+    pub(super) fn connection(&mut self) -> Result<&mut PgConnection, sqlx::Error> {
+        self.connection.as_deref_mut().ok_or(sqlx::Error::WorkerCrashed)
+    }
+
+    /// Gives the connection back to the pool, which asks the database once more before it is free for others: that reads
+    /// what is still due of an answer. sqlx by itself waits for it without any bound; a network that falls silent just
+    /// then would keep the place taken for as long as TCP has hope.
+    pub(super) fn give_back(&mut self) {
+        let Some(mut connection) = self.connection.take() else { return };
+        let (returned, last_loss) = (connection.return_to_pool(), self.last_loss.clone());
+        tokio::spawn(async move {
+            // Dropped then, the connection is closed and its place is free.
+            if timeout(LATE_ANSWER, returned).await.is_err() {
+                last_loss.note();
+            }
+        });
+    }
+
+    /// Takes the connection out of the pool, which makes another one when it needs it.
+    pub(super) fn give_up(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            self.last_loss.note();
+            drop(connection.detach());
         }
     }
 }
 
 impl Drop for Asked {
     fn drop(&mut self) {
-        let Some(mut connection) = self.connection.take() else { return };
-        let last_loss = self.last_loss.clone();
-        tokio::spawn(async move {
-            // Reads what is still due of the answer before its own.
-            if !timeout(LATE_ANSWER, connection.ping()).await.is_ok_and(|answer| answer.is_ok()) {
-                give_up(connection, &last_loss);
-            }
-        });
+        self.give_back();
     }
 }
 
-/// Takes a connection out of the pool, which makes another one when it needs it.
-fn give_up(connection: PoolConnection<Postgres>, last_loss: &LastLoss) {
-    last_loss.note();
-    drop(connection.detach());
+/// Waits for an answer, but not for ever.
+pub(super) async fn timed<T, E: From<sqlx::Error>>(
+    bound: Duration,
+    answer: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
+    match timeout(bound, answer).await {
+        Ok(result) => result,
+        Err(_) => Err(sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, "no answer in time")).into()),
+    }
 }
 
 /// Whoever asked has waited long enough.

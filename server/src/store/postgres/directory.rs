@@ -7,10 +7,12 @@ use sqlx::postgres::PgRow;
 use super::connection::Done;
 use super::errors::store_error;
 use super::sessions::live;
+use super::steps::{LOOK, STEP};
 use super::{PostgresStore, now};
 use crate::domain::{SessionId, UnixMillis, UserId, Username};
-use crate::ports::{SessionDirectory, SessionSelection, SessionSummary, StoreError};
+use crate::ports::{SessionDirectory, SessionSelection, SessionSummary, StoreError, UnfinishedRevocation};
 use crate::store::corrupt;
+use crate::store::rows::living;
 
 const LIST: &str = concat!(
     "SELECT id, created_at, rotated_at, idle_expires_at FROM sessions WHERE user_id = $1 AND ",
@@ -29,25 +31,38 @@ const REVOKE_OWN: &str = concat!(
 const WAS_REVOKED: &str =
     "SELECT id FROM sessions WHERE id = $1 AND user_id = $2 AND revoked_reason = 'revoked by user'";
 
-/// How many sessions one step of a walk looks at: few enough that nobody waits for it.
-pub(super) const STEP: i64 = 1000;
-
 /// Where the next step of a walk through all sessions ends.
-pub(super) const STEP_END: &str = "SELECT id FROM (SELECT id FROM sessions WHERE id > $1 ORDER BY id LIMIT $2) AS step
+const STEP_END: &str = "SELECT id FROM (SELECT id FROM sessions WHERE id > $1 ORDER BY id LIMIT $2) AS step
     ORDER BY id DESC LIMIT 1";
 
-const REVOKE_SELECTED: &str = concat!(
-    "UPDATE sessions SET revoked_at = ",
-    now!(),
-    ", revoked_reason = 'revoked by operator'
-     WHERE ($1::text IS NULL OR user_id = (SELECT id FROM users WHERE name = $1))
-       AND ($2::bytea IS NULL OR id = $2)
-       AND ($3::bigint IS NULL OR created_at < $3)
-       AND id > $4 AND id <= $5
+const LIVE_OF_USER: &str = concat!(
+    "SELECT id FROM sessions WHERE user_id = (SELECT id FROM users WHERE name = $1)
+       AND ($2::bigint IS NULL OR created_at < $2)
        AND ",
     live!(),
-    " RETURNING id"
+    " LIMIT $3"
 );
+
+macro_rules! revoke {
+    ($which:literal) => {
+        concat!(
+            "UPDATE sessions SET revoked_at = ",
+            now!(),
+            ", revoked_reason = 'revoked by operator' WHERE ",
+            $which,
+            " AND ",
+            live!(),
+            " RETURNING true AS lived"
+        )
+    };
+}
+
+const REVOKE_ONE: &str = revoke!(
+    "id = $1 AND ($2::text IS NULL OR user_id = (SELECT id FROM users WHERE name = $2))
+       AND ($3::bigint IS NULL OR created_at < $3)"
+);
+
+const REVOKE_STEP: &str = revoke!("id > $1 AND id <= $2 AND ($3::bigint IS NULL OR created_at < $3)");
 
 #[async_trait]
 impl SessionDirectory for PostgresStore {
@@ -66,25 +81,41 @@ impl SessionDirectory for PostgresStore {
         Ok(!rows.is_empty())
     }
 
-    /// In steps, each of which is short: no row is locked for longer than a request waits for it, and however many
-    /// sessions there are, no step takes as long as a statement may.
+    async fn revoke_sessions(&self, selection: &SessionSelection) -> Result<u64, UnfinishedRevocation> {
+        let mut revoked = 0;
+        match self.revoke_selected(selection, &mut revoked).await {
+            Ok(()) => Ok(revoked),
+            Err(source) => Err(UnfinishedRevocation { revoked, source }),
+        }
+    }
+}
+
+impl PostgresStore {
+    /// One session by its name, those of a user by the index of users, others in a walk through all of them.
     ///
     /// Each step is run once: a second run would tell the operator a number that is too low.
-    async fn revoke_sessions(&self, selection: &SessionSelection) -> Result<u64, StoreError> {
-        let mut revoked = 0;
+    async fn revoke_selected(&self, selection: &SessionSelection, revoked: &mut u64) -> Result<(), StoreError> {
+        let user = selection.user.as_ref().map(Username::as_str);
+        let before = selection.opened_before.map(|before| before.0);
+        if let Some(id) = &selection.id {
+            let revoke = sqlx::query(REVOKE_ONE).bind(id.0.as_slice()).bind(user).bind(before);
+            *revoked += living(&self.run_once(revoke).await.map_err(store_error)?)?;
+            return Ok(());
+        }
+        if let Some(user) = user {
+            let find = || sqlx::query(LIVE_OF_USER).bind(user).bind(before).bind(LOOK);
+            return self
+                .in_steps(find, |ids: Vec<Vec<u8>>| sqlx::query(revoke!("id = ANY ($1)")).bind(ids), revoked)
+                .await;
+        }
         let mut after: Vec<u8> = Vec::new();
         loop {
-            let rows = self.run(|| sqlx::query(STEP_END).bind(&after).bind(STEP)).await?.rows;
-            let Some(row) = rows.first() else { return Ok(revoked) };
+            let step_end = || sqlx::query(STEP_END).bind(&after).bind(i64::from(STEP));
+            let rows = self.run(step_end).await?.rows;
+            let Some(row) = rows.first() else { return Ok(()) };
             let last: Vec<u8> = row.try_get("id").map_err(store_error)?;
-            let revoke = sqlx::query(REVOKE_SELECTED)
-                .bind(selection.user.as_ref().map(Username::as_str))
-                .bind(selection.id.as_ref().map(|id| id.0.as_slice()))
-                .bind(selection.opened_before.map(|before| before.0))
-                .bind(&after)
-                .bind(&last);
-            let done = self.run_once(revoke).await.map_err(store_error)?;
-            revoked += u64::try_from(done.len()).unwrap_or(u64::MAX);
+            let revoke = sqlx::query(REVOKE_STEP).bind(&after).bind(&last).bind(before);
+            *revoked += living(&self.run_once(revoke).await.map_err(store_error)?)?;
             after = last;
         }
     }

@@ -24,13 +24,23 @@ const ADD_PEPPER: &str = concat!(
     ") ON CONFLICT DO NOTHING RETURNING id"
 );
 
-const LIVE_OF_PEPPER: &str = concat!(
-    "SELECT count(*) AS count, max(LEAST(idle_expires_at, absolute_expires_at)) AS until FROM sessions
-     WHERE pepper_id = $1 AND revoked_at IS NULL AND idle_expires_at > ",
-    now!(),
-    " AND absolute_expires_at > ",
-    now!()
-);
+/// What lives of a pepper. That a user is disabled does not count, because that can be undone.
+macro_rules! of_pepper {
+    ($what:literal) => {
+        concat!(
+            "SELECT ",
+            $what,
+            " FROM sessions WHERE pepper_id = $1 AND revoked_at IS NULL AND idle_expires_at > ",
+            now!(),
+            " AND absolute_expires_at > ",
+            now!()
+        )
+    };
+}
+
+const LIVE_OF_PEPPER: &str = of_pepper!("count(*) AS count, max(LEAST(idle_expires_at, absolute_expires_at)) AS until");
+
+const ANY_LIVE_OF_PEPPER: &str = concat!(of_pepper!("1"), " LIMIT 1");
 
 /// The clock comes along also where there is no key.
 const SIGNING_KEYS: &str = concat!(
@@ -80,6 +90,10 @@ impl KeyStore for PostgresStore {
     async fn add_pepper(&self, pepper: &KnownPepper) -> Result<bool, StoreError> {
         let add = || sqlx::query(ADD_PEPPER).bind(pepper.id.0).bind(&pepper.check_value).bind(&pepper.throttle_key);
         Ok(!self.run(add).await?.rows.is_empty())
+    }
+
+    async fn pepper_has_live_sessions(&self, id: PepperId) -> Result<bool, StoreError> {
+        Ok(!self.run(|| sqlx::query(ANY_LIVE_OF_PEPPER).bind(id.0)).await?.rows.is_empty())
     }
 
     async fn live_sessions_of_pepper(&self, id: PepperId) -> Result<LiveSessions, StoreError> {
@@ -133,13 +147,13 @@ impl PostgresStore {
         &self,
         statements: impl IntoIterator<Item = Statement<'q>, IntoIter: Send> + Send,
     ) -> Result<u64, StoreError> {
-        let mut transaction = self.pool.begin().await.map_err(store_error)?;
-        sqlx::query(LOCK_KEYS).execute(&mut *transaction).await.map_err(store_error)?;
+        let mut transaction = self.begin().await?;
+        transaction.execute(sqlx::query(LOCK_KEYS)).await?;
         let mut changed = 0;
         for statement in statements {
-            changed = statement.execute(&mut *transaction).await.map_err(store_error)?.rows_affected();
+            changed = transaction.execute(statement).await?;
         }
-        transaction.commit().await.map_err(store_error)?;
+        transaction.commit().await?;
         Ok(changed)
     }
 }

@@ -15,14 +15,17 @@ mod directory;
 mod errors;
 mod forget;
 mod keys;
+mod migrations;
 mod sessions;
+mod steps;
 mod sweep;
+mod transaction;
 mod users;
 
 use async_trait::async_trait;
-use sqlx::SqlSafeStr as _;
-use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
-use sqlx::postgres::{PgConnection, PgPool};
+use sqlx::migrate::MigrateError;
+use sqlx::postgres::PgPool;
+use tokio::time::timeout;
 
 use self::connection::LastLoss;
 use super::{DatabaseUrl, OpenError, PostgresUrl};
@@ -48,15 +51,16 @@ pub struct PostgresStore {
 impl PostgresStore {
     /// Connects to the database and brings its tables up to date.
     pub async fn open(url: &PostgresUrl) -> Result<Self, OpenError> {
-        let failed = |source| OpenError::Database { database: DatabaseUrl::Postgres(url.clone()), source };
+        let database = || DatabaseUrl::Postgres(url.clone());
+        let failed = |source| OpenError::Database { database: database(), source };
         let last_loss = LastLoss::default();
         let pool = connection::pool(last_loss.clone()).connect_with(url.options()).await.map_err(failed)?;
         // Not given back to the pool: its settings are those of a migration, and it holds a lock until it is closed.
-        let mut connection = pool.acquire().await.map_err(failed)?.detach();
-        connection::prepare_for_migration(&mut connection).await.map_err(failed)?;
-        let migrated = migrate(&mut connection, url).await;
-        let _ = sqlx::Connection::close(connection).await;
-        migrated?;
+        let connection = pool.acquire().await.map_err(failed)?.detach();
+        migrations::migrate(connection).await.map_err(|error| match error {
+            MigrateError::VersionMissing(_) => OpenError::NewerSchema(database()),
+            source => OpenError::Migration { database: database(), source },
+        })?;
         Ok(Self { pool, last_loss })
     }
 }
@@ -71,31 +75,8 @@ impl Store for PostgresStore {
         attempts::sweep(self, most).await
     }
 
-    /// Waits for what is under way and closes all connections.
+    /// Waits for what is under way and closes all connections. What has not ended by then ends with the process.
     async fn close(&self) {
-        self.pool.close().await;
+        let _ = timeout(connection::CLOSE_TIMEOUT, self.pool.close()).await;
     }
-}
-
-/// Runs all migrations under an advisory lock of the database, so several servers that start at once run them once.
-async fn migrate(connection: &mut PgConnection, url: &PostgresUrl) -> Result<(), OpenError> {
-    let database = || DatabaseUrl::Postgres(url.clone());
-    match migrator().run_direct(None, connection, false).await {
-        Ok(()) => Ok(()),
-        Err(MigrateError::VersionMissing(_)) => Err(OpenError::NewerSchema(database())),
-        Err(source) => Err(OpenError::Migration { database: database(), source }),
-    }
-}
-
-fn migrator() -> Migrator {
-    let migration = |version, description: &'static str, sql: &'static str| {
-        Migration::new(version, description.into(), MigrationType::Simple, sql.into_sql_str(), false)
-    };
-    Migrator::with_migrations(vec![
-        migration(1, "users and sessions", include_str!("../../../migrations/postgres/0001_users_and_sessions.sql")),
-        migration(2, "key schedule", include_str!("../../../migrations/postgres/0002_key_schedule.sql")),
-        migration(3, "login attempts", include_str!("../../../migrations/postgres/0003_login_attempts.sql")),
-        migration(4, "peppers", include_str!("../../../migrations/postgres/0004_peppers.sql")),
-        migration(5, "no index by end", include_str!("../../../migrations/postgres/0005_no_index_by_end.sql")),
-    ])
 }

@@ -1,15 +1,21 @@
 //! Users in PostgreSQL. The operator's changes are made once: if it is unknown whether one was committed, the operator
-//! is told that the database was away, and can look.
+//! is told so, and can look.
+//!
+//! What ends a user's sessions ends most of them in steps before it, and those that were opened meanwhile with it. So it
+//! takes no longer than a statement may, and no request waits for it. If it fails between, that user has to log in again,
+//! and nothing else has changed.
 
 use async_trait::async_trait;
-use sqlx::postgres::{PgArguments, PgRow};
-use sqlx::query::QueryScalar;
-use sqlx::{Postgres, Row as _};
+use sqlx::Row as _;
+use sqlx::postgres::PgRow;
 
+use super::connection::Statement;
 use super::errors::store_error;
+use super::steps::{LOOK, delete_sessions};
 use super::{PostgresStore, now};
 use crate::domain::{UnixMillis, UserId, Username};
-use crate::ports::{PasswordHash, StoreError, UserRecord, UserStore};
+use crate::ports::{LoggedOut, PasswordHash, StoreError, UnfinishedRevocation, UserRecord, UserStore};
+use crate::store::rows::living;
 
 const LIST: &str = "SELECT id, name, created_at, disabled_at IS NULL AS enabled FROM users ORDER BY id";
 
@@ -37,17 +43,50 @@ const DISABLE: &str = concat!(
 
 const ENABLE: &str = "UPDATE users SET disabled_at = NULL WHERE name = $1 RETURNING id";
 
-const REVOKE_ALL: &str = concat!(
-    "UPDATE sessions SET revoked_at = ",
-    now!(),
-    ", revoked_reason = $2 WHERE user_id = $1 AND revoked_at IS NULL"
-);
+const ID: &str = "SELECT id FROM users WHERE name = $1";
+
+const HAS_USERS: &str = "SELECT EXISTS (SELECT FROM users) AS has_users";
+
+/// No login opens a session of this user until the transaction is over.
+const LOCK: &str = "SELECT id FROM users WHERE name = $1 FOR UPDATE";
+
+const REMOVE: &str = "DELETE FROM users WHERE id = $1";
+
+/// Revokes sessions, and tells which of them had not come to their end by themselves. That their user is disabled does not
+/// count, because that can be undone.
+macro_rules! revoke {
+    ($which:literal) => {
+        concat!(
+            "UPDATE sessions SET revoked_at = ",
+            now!(),
+            ", revoked_reason = $2 WHERE ",
+            $which,
+            " AND revoked_at IS NULL RETURNING idle_expires_at > ",
+            now!(),
+            " AND absolute_expires_at > ",
+            now!(),
+            " AS lived"
+        )
+    };
+}
+
+const FIND: &str = "SELECT id FROM sessions WHERE user_id = $1 LIMIT $2";
+const FIND_UNREVOKED: &str = "SELECT id FROM sessions WHERE user_id = $1 AND revoked_at IS NULL LIMIT $2";
 
 #[async_trait]
 impl UserStore for PostgresStore {
     async fn users(&self) -> Result<Vec<UserRecord>, StoreError> {
         let rows = self.run(|| sqlx::query(LIST)).await?.rows;
         rows.iter().map(user_record).collect::<Result<_, _>>().map_err(store_error)
+    }
+
+    async fn has_users(&self) -> Result<bool, StoreError> {
+        let rows = self.run(|| sqlx::query(HAS_USERS)).await?.rows;
+        rows.first().map_or(Ok(false), |row| row.try_get("has_users")).map_err(store_error)
+    }
+
+    async fn user_id(&self, name: &Username) -> Result<Option<UserId>, StoreError> {
+        first_id(&self.run(|| sqlx::query(ID).bind(name.as_str())).await?.rows)
     }
 
     async fn add_user(
@@ -57,59 +96,92 @@ impl UserStore for PostgresStore {
         id: Option<UserId>,
     ) -> Result<Option<UserId>, StoreError> {
         let id = id.map(|id| id.0);
-        let mut transaction = self.pool.begin().await.map_err(store_error)?;
-        let added = sqlx::query_scalar::<_, i64>(ADD)
-            .bind(name.as_str())
-            .bind(&password_hash.0)
-            .bind(id)
-            .fetch_optional(&mut *transaction)
-            .await
-            .map_err(store_error)?;
+        let mut transaction = self.begin().await?;
+        let add = sqlx::query(ADD).bind(name.as_str()).bind(&password_hash.0).bind(id);
+        let added = first_id(&transaction.rows(add).await?)?;
         if let (Some(added), Some(_)) = (added, id) {
-            sqlx::query(SKIP_NUMBERS).bind(added).execute(&mut *transaction).await.map_err(store_error)?;
+            transaction.rows(sqlx::query(SKIP_NUMBERS).bind(added.0)).await?;
         }
-        transaction.commit().await.map_err(store_error)?;
-        Ok(added.map(UserId))
+        transaction.commit().await?;
+        Ok(added)
     }
 
-    /// The sessions go with the user, in the same statement: a session that is not there counts as revoked.
-    async fn remove_user(&self, name: &Username) -> Result<bool, StoreError> {
-        let remove = sqlx::query("DELETE FROM users WHERE name = $1 RETURNING id").bind(name.as_str());
-        Ok(!self.run_once(remove).await.map_err(store_error)?.is_empty())
+    async fn remove_user(&self, name: &Username) -> Result<Option<LoggedOut>, UnfinishedRevocation> {
+        let mut sessions = 0;
+        LoggedOut::after(self.remove(name, &mut sessions).await, sessions)
     }
 
-    async fn set_password(&self, name: &Username, password_hash: &PasswordHash) -> Result<bool, StoreError> {
-        let set = sqlx::query_scalar(SET_PASSWORD).bind(name.as_str()).bind(&password_hash.0);
-        self.end_epoch(set, "password changed").await
+    async fn set_password(
+        &self,
+        name: &Username,
+        password_hash: &PasswordHash,
+    ) -> Result<Option<LoggedOut>, UnfinishedRevocation> {
+        let mut sessions = 0;
+        let set = sqlx::query(SET_PASSWORD).bind(name.as_str()).bind(&password_hash.0);
+        LoggedOut::after(self.end_epoch(name, set, "password changed", &mut sessions).await, sessions)
     }
 
-    async fn disable_user(&self, name: &Username) -> Result<bool, StoreError> {
-        self.end_epoch(sqlx::query_scalar(DISABLE).bind(name.as_str()), "user disabled").await
+    async fn disable_user(&self, name: &Username) -> Result<Option<LoggedOut>, UnfinishedRevocation> {
+        let mut sessions = 0;
+        let disable = sqlx::query(DISABLE).bind(name.as_str());
+        LoggedOut::after(self.end_epoch(name, disable, "user disabled", &mut sessions).await, sessions)
     }
 
     async fn enable_user(&self, name: &Username) -> Result<bool, StoreError> {
-        let enable = sqlx::query(ENABLE).bind(name.as_str());
-        Ok(!self.run_once(enable).await.map_err(store_error)?.is_empty())
+        Ok(!self.run(|| sqlx::query(ENABLE).bind(name.as_str())).await?.rows.is_empty())
     }
 }
 
 impl PostgresStore {
-    /// Runs a statement that bumps a user's epoch, and revokes the sessions of that user; answers whether there is one.
+    /// Removes a user with its sessions: one that is not there counts as revoked.
+    async fn remove(&self, name: &Username, sessions: &mut u64) -> Result<Option<UserId>, StoreError> {
+        let Some(user) = self.user_id(name).await? else { return Ok(None) };
+        let find = || sqlx::query(FIND).bind(user.0).bind(LOOK);
+        self.in_steps(find, |ids: Vec<Vec<u8>>| sqlx::query(delete_sessions!("id = ANY ($1)")).bind(ids), sessions)
+            .await?;
+        let mut transaction = self.begin().await?;
+        let removed = first_id(&transaction.rows(sqlx::query(LOCK).bind(name.as_str())).await?)?;
+        let mut rest = 0;
+        if let Some(id) = removed {
+            rest = living(&transaction.rows(sqlx::query(delete_sessions!("user_id = $1")).bind(id.0)).await?)?;
+            transaction.execute(sqlx::query(REMOVE).bind(id.0)).await?;
+        }
+        transaction.commit().await?;
+        *sessions += rest;
+        Ok(removed)
+    }
+
+    /// Revokes the sessions of a user, and runs a statement that bumps its epoch.
     ///
-    /// Two statements: the second one sees the sessions that were opened until the first had locked the user's row.
+    /// Two statements in the end: the second one sees the sessions that were opened until the first had locked the user's
+    /// row.
     async fn end_epoch(
         &self,
-        change: QueryScalar<'_, Postgres, i64, PgArguments>,
+        name: &Username,
+        change: Statement<'_>,
         reason: &'static str,
-    ) -> Result<bool, StoreError> {
-        let mut transaction = self.pool.begin().await.map_err(store_error)?;
-        let Some(id) = change.fetch_optional(&mut *transaction).await.map_err(store_error)? else {
-            return Ok(false);
-        };
-        sqlx::query(REVOKE_ALL).bind(id).bind(reason).execute(&mut *transaction).await.map_err(store_error)?;
-        transaction.commit().await.map_err(store_error)?;
-        Ok(true)
+        sessions: &mut u64,
+    ) -> Result<Option<UserId>, StoreError> {
+        let Some(user) = self.user_id(name).await? else { return Ok(None) };
+        let find = || sqlx::query(FIND_UNREVOKED).bind(user.0).bind(LOOK);
+        let revoke = |ids: Vec<Vec<u8>>| sqlx::query(revoke!("id = ANY ($1)")).bind(ids).bind(reason);
+        self.in_steps(find, revoke, sessions).await?;
+        let mut transaction = self.begin().await?;
+        let changed = first_id(&transaction.rows(change).await?)?;
+        let mut rest = 0;
+        if let Some(id) = changed {
+            let revoke = sqlx::query(revoke!("user_id = $1")).bind(id.0).bind(reason);
+            rest = living(&transaction.rows(revoke).await?)?;
+        }
+        transaction.commit().await?;
+        *sessions += rest;
+        Ok(changed)
     }
+}
+
+/// Reads the number of the user that a statement returned, if it did.
+fn first_id(rows: &[PgRow]) -> Result<Option<UserId>, StoreError> {
+    rows.first().map(|row| row.try_get("id").map(UserId)).transpose().map_err(store_error)
 }
 
 fn user_record(row: &PgRow) -> Result<UserRecord, sqlx::Error> {

@@ -3,10 +3,12 @@
 use async_trait::async_trait;
 
 use super::sessions::live;
+use super::steps::STEP;
 use super::{SqliteStore, now, store_error};
-use crate::domain::{SessionId, UnixMillis, UserId, Username};
-use crate::ports::{SessionDirectory, SessionSelection, SessionSummary, StoreError};
+use crate::domain::{SessionId, UnixMillis, UserId};
+use crate::ports::{SessionDirectory, SessionSelection, SessionSummary, StoreError, UnfinishedRevocation};
 use crate::store::corrupt;
+use crate::store::rows::living;
 
 const LIST: &str = concat!(
     "SELECT id, created_at, rotated_at, idle_expires_at FROM sessions WHERE user_id = ?1 AND ",
@@ -21,15 +23,39 @@ const REVOKE_OWN: &str = concat!(
     live!()
 );
 
-const REVOKE_SELECTED: &str = concat!(
-    "UPDATE sessions SET revoked_at = ",
-    now!(),
-    ", revoked_reason = 'revoked by operator'
-     WHERE (?1 IS NULL OR user_id = (SELECT id FROM users WHERE name = ?1))
-       AND (?2 IS NULL OR id = ?2)
-       AND (?3 IS NULL OR created_at < ?3)
-       AND ",
-    live!()
+/// Where the next step of a walk through all sessions ends.
+const STEP_END: &str = "SELECT id FROM (SELECT id FROM sessions WHERE id > ?1 ORDER BY id LIMIT ?2)
+    ORDER BY id DESC LIMIT 1";
+
+/// The same through the sessions of one user.
+const STEP_END_OF_USER: &str = "SELECT id FROM (SELECT id FROM sessions INDEXED BY sessions_by_user
+        WHERE user_id = (SELECT id FROM users WHERE name = ?3) AND id > ?1 ORDER BY id LIMIT ?2)
+    ORDER BY id DESC LIMIT 1";
+
+/// Revokes those of some sessions that all other conditions hold for as well.
+macro_rules! revoke {
+    ($sessions:literal, $which:literal) => {
+        concat!(
+            "UPDATE ",
+            $sessions,
+            " SET revoked_at = ",
+            now!(),
+            ", revoked_reason = 'revoked by operator' WHERE ",
+            $which,
+            " AND (?3 IS NULL OR user_id = (SELECT id FROM users WHERE name = ?3))
+              AND (?4 IS NULL OR created_at < ?4)
+              AND ",
+            live!(),
+            " RETURNING 1 AS lived"
+        )
+    };
+}
+
+const REVOKE_ONE: &str = revoke!("sessions", "id = ?1 AND id = ?2");
+const REVOKE_STEP: &str = revoke!("sessions", "id > ?1 AND id <= ?2");
+const REVOKE_STEP_OF_USER: &str = revoke!(
+    "sessions INDEXED BY sessions_by_user",
+    "id > ?1 AND id <= ?2 AND user_id = (SELECT id FROM users WHERE name = ?3)"
 );
 
 #[async_trait]
@@ -62,14 +88,33 @@ impl SessionDirectory for SqliteStore {
         Ok(done.rows_affected() == 1)
     }
 
-    async fn revoke_sessions(&self, selection: &SessionSelection) -> Result<u64, StoreError> {
-        let done = sqlx::query(REVOKE_SELECTED)
-            .bind(selection.user.as_ref().map(Username::as_str))
-            .bind(selection.id.as_ref().map(|id| id.0.as_slice()))
-            .bind(selection.opened_before.map(|before| before.0))
-            .execute(&self.writer)
-            .await
-            .map_err(store_error)?;
-        Ok(done.rows_affected())
+    async fn revoke_sessions(&self, selection: &SessionSelection) -> Result<u64, UnfinishedRevocation> {
+        let mut revoked = 0;
+        match self.revoke_selected(selection, &mut revoked).await {
+            Ok(()) => Ok(revoked),
+            Err(source) => Err(UnfinishedRevocation { revoked, source }),
+        }
+    }
+}
+
+impl SqliteStore {
+    /// One session by its name, those of a user by the index of users, others in a walk through all of them.
+    async fn revoke_selected(&self, selection: &SessionSelection, revoked: &mut u64) -> Result<(), StoreError> {
+        let user = selection.user.as_ref().map(|user| user.as_str().to_owned());
+        let before = selection.opened_before.map(|before| before.0);
+        let revoke = |statement: &'static str, after: Vec<u8>, last: Vec<u8>| {
+            sqlx::query(statement).bind(after).bind(last).bind(user.clone()).bind(before)
+        };
+        if let Some(id) = &selection.id {
+            let one = revoke(REVOKE_ONE, id.0.to_vec(), id.0.to_vec());
+            *revoked += living(&one.fetch_all(&self.writer).await.map_err(store_error)?)?;
+            return Ok(());
+        }
+        let step_end = |after: Vec<u8>| match user.clone() {
+            Some(user) => sqlx::query(STEP_END_OF_USER).bind(after).bind(STEP).bind(user),
+            None => sqlx::query(STEP_END).bind(after).bind(STEP),
+        };
+        let step = if user.is_some() { REVOKE_STEP_OF_USER } else { REVOKE_STEP };
+        self.in_steps(step_end, |after, last| revoke(step, after, last), revoked).await
     }
 }

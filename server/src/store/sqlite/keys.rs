@@ -19,13 +19,23 @@ const ADD_PEPPER: &str = concat!(
     ") ON CONFLICT DO NOTHING"
 );
 
-pub(super) const LIVE_OF_PEPPER: &str = concat!(
-    "SELECT count(*), max(min(idle_expires_at, absolute_expires_at)) FROM sessions
-     WHERE pepper_id = ?1 AND revoked_at IS NULL AND idle_expires_at > ",
-    now!(),
-    " AND absolute_expires_at > ",
-    now!()
-);
+/// What lives of a pepper. That a user is disabled does not count, because that can be undone.
+macro_rules! of_pepper {
+    ($what:literal) => {
+        concat!(
+            "SELECT ",
+            $what,
+            " FROM sessions WHERE pepper_id = ?1 AND revoked_at IS NULL AND idle_expires_at > ",
+            now!(),
+            " AND absolute_expires_at > ",
+            now!()
+        )
+    };
+}
+
+pub(super) const LIVE_OF_PEPPER: &str = of_pepper!("count(*), max(min(idle_expires_at, absolute_expires_at))");
+
+const ANY_LIVE_OF_PEPPER: &str = concat!(of_pepper!("1"), " LIMIT 1");
 
 /// The clock comes along also where there is no key.
 const SIGNING_KEYS: &str = concat!(
@@ -79,6 +89,11 @@ impl KeyStore for SqliteStore {
             .await
             .map_err(store_error)?;
         Ok(done.rows_affected() == 1)
+    }
+
+    async fn pepper_has_live_sessions(&self, id: PepperId) -> Result<bool, StoreError> {
+        let any = sqlx::query(ANY_LIVE_OF_PEPPER).bind(id.0).fetch_optional(&self.readers).await;
+        Ok(any.map_err(store_error)?.is_some())
     }
 
     async fn live_sessions_of_pepper(&self, id: PepperId) -> Result<LiveSessions, StoreError> {

@@ -11,6 +11,7 @@ mod directory;
 mod forget;
 mod keys;
 mod sessions;
+mod steps;
 mod sweep;
 mod users;
 mod writer;
@@ -198,6 +199,7 @@ fn migrator() -> Migrator {
         migration(3, "login attempts", include_str!("../../../migrations/sqlite/0003_login_attempts.sql")),
         migration(4, "peppers", include_str!("../../../migrations/sqlite/0004_peppers.sql")),
         migration(5, "no index by end", include_str!("../../../migrations/sqlite/0005_no_index_by_end.sql")),
+        migration(6, "sessions by pepper", include_str!("../../../migrations/sqlite/0006_sessions_by_pepper.sql")),
     ])
 }
 
