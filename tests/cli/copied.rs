@@ -40,7 +40,6 @@ fn a_thief_who_is_ahead_loses_the_session_as_soon_as_its_owner_is_refused() {
         thief.run(&["get", "/protected"]).expect(0);
         // The server takes this for a late repetition of what it has seen, or for a token that was used again.
         owner.run(&["refresh"]).expect(7);
-        assert_eq!(server.logouts(), 1);
         thief.run(&["refresh"]).expect(7);
         thief.run(&["get", "/protected"]).expect(7);
         owner.login();
