@@ -1,7 +1,8 @@
 //! The real `authcli-server`.
 
 use std::fs::File;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -11,7 +12,7 @@ use std::thread;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use super::BOUND;
+use super::{BOUND, eventually};
 
 /// A running server with the two users of the demonstration (`admin`/`123456`, `user2`/`password2`).
 pub(crate) struct Server {
@@ -57,8 +58,7 @@ impl Server {
         self.child.wait().unwrap();
     }
 
-    /// Returns how many refreshes it was asked for, over all restarts. A request is logged before it is answered, and
-    /// straight to a file, so whoever has an answer finds it counted.
+    /// Returns how many refreshes it was asked for, over all restarts.
     pub(crate) fn refreshes(&self) -> usize {
         self.logged("POST /refresh ")
     }
@@ -78,9 +78,28 @@ impl Server {
         self.logged("refresh token reuse")
     }
 
-    /// Returns how often `text` stands in its log, over all restarts.
+    /// Returns how often `text` stands in its log, over all restarts. A request is logged before it is answered, so whoever
+    /// has an answer finds it counted.
     pub(crate) fn logged(&self, text: &str) -> usize {
-        std::fs::read_to_string(log_of(self.directory.path())).unwrap().matches(text).count()
+        let log = || std::fs::read_to_string(log_of(self.directory.path())).unwrap();
+        // The log is written a little late, and in order: what stands before this request's line is all there. A server that
+        // has ended has written what it had.
+        if let Some(id) = self.request_id() {
+            eventually("the log to be written", || log().contains(&id));
+        }
+        log().matches(text).count()
+    }
+
+    /// Asks for something that counts for nothing, and returns the name that its line in the log has.
+    fn request_id(&self) -> Option<String> {
+        let host = self.url.strip_prefix("http://").unwrap();
+        let mut stream = TcpStream::connect(host).ok()?;
+        write!(stream, "GET /healthz HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").ok()?;
+        let lines = BufReader::new(stream).lines().map_while(Result::ok);
+        let mut heads = lines.filter_map(|line| {
+            line.split_once(": ").map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
+        });
+        heads.find(|(name, _)| name == "x-request-id").map(|(_, id)| id)
     }
 }
 
