@@ -1,20 +1,14 @@
 #!/usr/bin/env bash
 # Measures release builds, and prints each figure beside its target or its rival: what the refresh gate costs by itself,
 # what many processes on one token cost, curl beside `get` and `token`, oha beside `burst`, `burst` beside `batch` (see benches/), and the server beside a
-# Koa server and in a flood of logins (see server/benches/). No time fails this; wrong behaviour does: an allocation on
-# the fast path, a second refresh, a call that was not answered. With `memory`, measures nothing but what the server
-# holds in memory over a million refreshes, which takes minutes.
+# Koa server, in a flood of logins and over a million refreshes (see server/benches/). No time fails this; wrong
+# behaviour does: an allocation on the fast path, a second refresh, a call that was not answered.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # shellcheck source=scripts/common.sh
 source scripts/common.sh
 
-[[ $# -eq 0 || "$*" == memory ]] || fail "usage: scripts/bench.sh [memory]"
-
-if [[ "$*" == memory ]]; then
-  step 'memory' cargo bench --workspace --locked --bench server -- memory
-  exit
-fi
+[[ $# -eq 0 ]] || fail 'usage: scripts/bench.sh'
 
 need curl=curl wrk=wrk node=nodejs npm=npm gnome-keyring-daemon=gnome-keyring dbus-daemon=dbus secret-tool=libsecret-tools
 install_peers
