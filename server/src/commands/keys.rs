@@ -66,8 +66,7 @@ async fn replace(store: &dyn Store, peppers: &Peppers) -> Result<String, Command
     let id = keys::replace(store, peppers).await?;
     let seconds = keys::RELOAD_PERIOD.as_secs();
     Ok(format!(
-        "Replaced all signing keys by {}, as `--now` or AUTHCLI_SERVER_NOW asks; what they signed is refused within \
-         {seconds} s, and clients refresh",
+        "Replaced all signing keys by {} (`--now`); what they signed is refused within {seconds} s, and clients refresh",
         id.0
     ))
 }

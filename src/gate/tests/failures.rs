@@ -135,7 +135,7 @@ async fn a_refusal_of_tokens_that_somebody_renewed_meanwhile_adopts_those() {
     world.put(Some(newer.clone()));
     call.refuse();
     assert!(waiter.await.unwrap().unwrap().is_same_save(&newer));
-    assert_eq!(world.shared().clears.load(Ordering::Relaxed), 0);
+    assert_eq!((world.shared().clears.load(Ordering::Relaxed), world.revoked().len()), (0, 0));
     assert_eq!(gate.counts().adopted, 1);
 }
 

@@ -7,7 +7,6 @@ use std::time::Duration;
 use super::world::{World, started, until_stale, wanting};
 use crate::error::TokenError;
 use crate::gate::{REVOCATION_BOUND, RenewalError};
-use crate::token::TokenSet;
 
 fn is_ended(error: &TokenError) -> bool {
     matches!(error, TokenError::SessionEnded { .. })
@@ -40,21 +39,6 @@ async fn it_is_revoked_on_the_way_out_too() {
     drop(waiter.await);
     way_out.await.unwrap().unwrap();
     assert_eq!(world.revoked().len(), 1);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_session_that_another_process_has_renewed_is_not_revoked() {
-    let mut world = World::new();
-    let gate = world.process();
-    until_stale().await;
-    let waiter = wanting(&gate).await;
-    let call = world.call().await;
-    // Somebody who shares the store and not the lock.
-    let old = world.stored().unwrap();
-    world.put(Some(TokenSet { generation: old.generation.next(), received_at: world.now(), ..old }));
-    call.refuse();
-    assert_eq!(waiter.await.unwrap().unwrap().generation.number(), 2);
-    assert_eq!(world.revoked().len(), 0);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,6 +1,6 @@
 //! How SQLite forgets a pepper: all in one transaction.
 
-use super::keys::{ADD_FIRST_KEY, LIVE_OF_PEPPER};
+use super::keys::{ADD_FIRST_KEY, LIVE_OF_PEPPER, bound};
 use super::{SqliteStore, store_error};
 use crate::ports::{Forgotten, PepperId, SealedKey, StoreError};
 
@@ -31,13 +31,7 @@ pub(super) async fn forget(
         return Ok(None);
     }
     if let Some(key) = key {
-        sqlx::query(ADD_FIRST_KEY)
-            .bind(&key.id.0)
-            .bind(&key.sealed)
-            .bind(key.pepper_id.0)
-            .execute(&mut *transaction)
-            .await
-            .map_err(store_error)?;
+        bound(ADD_FIRST_KEY, key).execute(&mut *transaction).await.map_err(store_error)?;
     }
     transaction.commit().await.map_err(store_error)?;
     Ok(Some(Forgotten { sessions: live.unsigned_abs(), keys }))

@@ -3,6 +3,9 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use sqlx::Sqlite;
+use sqlx::query::Query;
+use sqlx::sqlite::SqliteArguments;
 
 use super::{SqliteStore, forget, now, store_error};
 use crate::domain::{KeyId, KeyTimes, UnixMillis, whole_millis};
@@ -117,38 +120,20 @@ impl KeyStore for SqliteStore {
     }
 
     async fn add_first_signing_key(&self, key: &SealedKey) -> Result<(), StoreError> {
-        sqlx::query(ADD_FIRST_KEY)
-            .bind(&key.id.0)
-            .bind(&key.sealed)
-            .bind(key.pepper_id.0)
-            .execute(&self.writer)
-            .await
-            .map_err(store_error)?;
+        bound(ADD_FIRST_KEY, key).execute(&self.writer).await.map_err(store_error)?;
         Ok(())
     }
 
     async fn announce_signing_key(&self, key: &SealedKey, announcement: Duration) -> Result<bool, StoreError> {
-        let done = sqlx::query(ANNOUNCE_KEY)
-            .bind(&key.id.0)
-            .bind(&key.sealed)
-            .bind(key.pepper_id.0)
-            .bind(whole_millis(announcement))
-            .execute(&self.writer)
-            .await
-            .map_err(store_error)?;
+        let announce = bound(ANNOUNCE_KEY, key).bind(whole_millis(announcement));
+        let done = announce.execute(&self.writer).await.map_err(store_error)?;
         Ok(done.rows_affected() == 1)
     }
 
     async fn replace_signing_keys(&self, key: &SealedKey) -> Result<(), StoreError> {
         let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(store_error)?;
         sqlx::query("DELETE FROM signing_keys").execute(&mut *transaction).await.map_err(store_error)?;
-        sqlx::query(ADD_FIRST_KEY)
-            .bind(&key.id.0)
-            .bind(&key.sealed)
-            .bind(key.pepper_id.0)
-            .execute(&mut *transaction)
-            .await
-            .map_err(store_error)?;
+        bound(ADD_FIRST_KEY, key).execute(&mut *transaction).await.map_err(store_error)?;
         transaction.commit().await.map_err(store_error)
     }
 
@@ -183,4 +168,9 @@ fn scheduled_key(row: KeyRow) -> Option<Result<ScheduledKey, StoreError>> {
         Some(ScheduledKey { key, times })
     };
     Some(read().ok_or_else(|| corrupt("signing key")))
+}
+
+/// Returns the statement that adds `key`.
+pub(super) fn bound<'q>(statement: &'static str, key: &'q SealedKey) -> Query<'q, Sqlite, SqliteArguments> {
+    sqlx::query(statement).bind(&key.id.0).bind(&key.sealed).bind(key.pepper_id.0)
 }
