@@ -164,6 +164,9 @@ mod tests {
         (Slow { go: gone, written: Arc::clone(&written) }, go, written)
     }
 
+    /// What is being written when the reader stalls is no longer what waits, so twice the room may be kept.
+    const LINES: usize = 3 * ROOM / 100;
+
     #[test]
     fn a_reader_that_stalls_holds_up_nobody_and_is_told_how_many_lines_it_missed() {
         let (writer, go, written) = slow();
@@ -171,7 +174,7 @@ mod tests {
         let line = [b'x'; 99];
         let line = [line.as_slice(), b"\n"].concat();
         lines.write_all(b"the first\n").unwrap();
-        for _ in 0..20_000 {
+        for _ in 0..LINES {
             lines.write_all(&line).unwrap();
         }
         drop(go);
@@ -183,7 +186,7 @@ mod tests {
             text.lines().skip(1).partition(|line| line.contains(" lines of this log"));
         assert!(whole.iter().all(|line| line.len() == 99), "no line is split");
         let lost: usize = told.iter().map(|line| line.split(' ').next().unwrap().parse::<usize>().unwrap()).sum();
-        assert_eq!(lost + whole.len(), 20_000);
+        assert_eq!(lost + whole.len(), LINES);
         assert!(whole.len() >= ROOM / 100, "{} were kept", whole.len());
         assert!(lost > 0);
     }
