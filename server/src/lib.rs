@@ -7,7 +7,7 @@
 //! - [`sweep`]: deletes sessions that have been over for long.
 //! - `open_files`: how many connections the open-file limit leaves room for.
 //! - [`startup`]: builds and runs a server from a [`config`]; [`demo`]: its two well-known users.
-//! - [`cli`], [`commands`], [`telemetry`]: the program around it.
+//! - [`cli`], [`commands`], [`telemetry`]: the program around it; `text`: how it speaks of numbers.
 //!
 //! Imports point one way: `main -> commands -> startup -> routes -> auth -> {ports, domain}`; `store` implements `ports`.
 
@@ -28,3 +28,4 @@ pub mod startup;
 pub mod store;
 pub mod sweep;
 pub mod telemetry;
+mod text;

@@ -22,6 +22,7 @@ pub use self::sessions::{
 };
 pub use self::users::{Epoch, LoggedOut, LoginAttempts, PasswordHash, StoredLogin, UserRecord, UserStore};
 use crate::domain::SessionId;
+use crate::text::counted;
 
 /// Why a store did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -39,13 +40,20 @@ pub enum StoreError {
 
 /// A revocation, or a change that begins with one, that stopped before its end; it can be made again.
 #[derive(Debug, thiserror::Error)]
-#[error("stopped after {revoked} session{} had been revoked", if *revoked == 1 { "" } else { "s" })]
+#[error("stopped after {} had been revoked", counted(*revoked, "session"))]
 pub struct UnfinishedRevocation {
     /// How many sessions are revoked, at least: of the last step it may be unknown.
     pub revoked: u64,
     /// Why.
     #[source]
     pub source: StoreError,
+}
+
+impl UnfinishedRevocation {
+    /// Tells what became of a change that has revoked so many sessions on its way.
+    pub fn after<T>(change: Result<T, StoreError>, revoked: u64) -> Result<T, Self> {
+        change.map_err(|source| Self { revoked, source })
+    }
 }
 
 /// One step of a walk through all sessions, few enough that nobody waits for it.

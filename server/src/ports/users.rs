@@ -78,10 +78,8 @@ impl LoggedOut {
         change: Result<Option<UserId>, StoreError>,
         sessions: u64,
     ) -> Result<Option<LoggedOut>, UnfinishedRevocation> {
-        match change {
-            Ok(user) => Ok(user.map(|user_id| LoggedOut { user_id, sessions })),
-            Err(source) => Err(UnfinishedRevocation { revoked: sessions, source }),
-        }
+        let user = UnfinishedRevocation::after(change, sessions)?;
+        Ok(user.map(|user_id| LoggedOut { user_id, sessions }))
     }
 }
 

@@ -13,8 +13,9 @@ use std::sync::Arc;
 
 pub use postgres::PostgresStore;
 pub use sqlite::SqliteStore;
-use sqlx::error::DatabaseError;
-use sqlx::migrate::MigrateError;
+use sqlx::SqlSafeStr as _;
+use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
+use sqlx::postgres::PgDatabaseError;
 pub use url::{DatabaseUrl, InvalidDatabaseUrl, PostgresUrl};
 
 use self::rows::corrupt;
@@ -90,11 +91,13 @@ impl OpenError {
                 database: DatabaseUrl::Postgres(_),
                 source: MigrateError::Execute(sqlx::Error::Io(_)),
             } => Some("`psql` with the same address shows whether it can be reached".to_owned()),
-            Self::Migration { database: DatabaseUrl::Postgres(_), source } if is_lock_timeout(source) => Some(
-                "another transaction holds a table, for example that of a `pg_dump`, or another server migrates; \
+            Self::Migration { database: DatabaseUrl::Postgres(_), source } if postgres::is_lock_timeout(source) => {
+                Some(
+                    "another transaction holds a table, for example that of a `pg_dump`, or another server migrates; \
                  `authcli-server migrate` tries again"
-                    .to_owned(),
-            ),
+                        .to_owned(),
+                )
+            }
             Self::Migration { database: DatabaseUrl::Postgres(_), .. } => {
                 Some("its user must be allowed to make tables; `authcli-server migrate` tries again".to_owned())
             }
@@ -123,18 +126,16 @@ pub fn hint(error: &StoreError) -> Option<&'static str> {
 
 /// Whether others are in the way, in a database that is there.
 fn is_busy(error: &sqlx::Error) -> bool {
-    let code = error.as_database_error().and_then(DatabaseError::code);
-    // Cancelled by a bound of ours, a lock that was not to be had, a deadlock, too many connections. Of SQLite a file that
-    // is locked; its codes are numbers, and the low byte says which.
-    code.is_some_and(|code| match code.parse::<u32>() {
-        Ok(number) if code.len() < 5 => matches!(number & 0xff, 5 | 6),
-        _ => matches!(&*code, "57014" | "55P03" | "40P01" | "53300"),
-    })
+    match error.as_database_error().and_then(|error| error.try_downcast_ref::<PgDatabaseError>()) {
+        Some(error) => postgres::is_in_use(error),
+        None => sqlite::is_in_use(error),
+    }
 }
 
-/// Whether a lock of PostgreSQL was not to be had in time.
-fn is_lock_timeout(error: &MigrateError) -> bool {
-    const LOCK_NOT_AVAILABLE: &str = "55P03";
-    let (MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) = error else { return false };
-    error.as_database_error().and_then(DatabaseError::code).is_some_and(|code| code == LOCK_NOT_AVAILABLE)
+/// Numbers migrations in their order.
+fn migrator<const COUNT: usize>(migrations: [(&'static str, &'static str); COUNT]) -> Migrator {
+    let numbered = (1..).zip(migrations).map(|(version, (description, sql))| {
+        Migration::new(version, description.into(), MigrationType::Simple, sql.into_sql_str(), false)
+    });
+    Migrator::with_migrations(numbered.collect())
 }

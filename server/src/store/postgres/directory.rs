@@ -83,10 +83,8 @@ impl SessionDirectory for PostgresStore {
 
     async fn revoke_sessions(&self, selection: &SessionSelection) -> Result<u64, UnfinishedRevocation> {
         let mut revoked = 0;
-        match self.revoke_selected(selection, &mut revoked).await {
-            Ok(()) => Ok(revoked),
-            Err(source) => Err(UnfinishedRevocation { revoked, source }),
-        }
+        UnfinishedRevocation::after(self.revoke_selected(selection, &mut revoked).await, revoked)?;
+        Ok(revoked)
     }
 }
 

@@ -3,7 +3,14 @@
 
 use std::borrow::Cow;
 
+use sqlx::error::DatabaseError;
+use sqlx::migrate::MigrateError;
+use sqlx::postgres::PgDatabaseError;
+
 use crate::ports::StoreError;
+
+/// A lock was not to be had in time.
+const LOCK_NOT_AVAILABLE: &str = "55P03";
 
 /// What is left to do after an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +45,7 @@ fn of_state(code: &str) -> Trouble {
         // Serialization failure, deadlock.
         "40001" | "40P01" => Trouble::Conflict,
         // Cancelled by a timeout of ours; a lock not to be had in time; a database that takes no connections just now.
-        "57014" | "55P03" | "55000" => Trouble::Busy,
+        "57014" | LOCK_NOT_AVAILABLE | "55000" => Trouble::Busy,
         code => match code.get(..2) {
             // A connection that failed; a transaction whose end is unknown.
             Some("08" | "40") => Trouble::Lost,
@@ -48,6 +55,18 @@ fn of_state(code: &str) -> Trouble {
             _ => Trouble::Other,
         },
     }
+}
+
+/// Whether others are in the way: cancelled by a bound of ours, a lock that was not to be had, a deadlock, too many
+/// connections.
+pub(in crate::store) fn is_in_use(error: &PgDatabaseError) -> bool {
+    matches!(error.code(), "57014" | LOCK_NOT_AVAILABLE | "40P01" | "53300")
+}
+
+/// Whether a migration did not get a lock in time.
+pub(in crate::store) fn is_lock_timeout(error: &MigrateError) -> bool {
+    let (MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) = error else { return false };
+    error.as_database_error().and_then(DatabaseError::code).is_some_and(|code| code == LOCK_NOT_AVAILABLE)
 }
 
 /// Tells a database that is away or busy from one that answers nonsense.

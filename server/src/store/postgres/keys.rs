@@ -8,6 +8,7 @@ use sqlx::postgres::PgRow;
 
 use super::connection::{Done, Statement};
 use super::errors::store_error;
+use super::sessions::unexpired;
 use super::{PostgresStore, forget, now};
 use crate::domain::{KeyId, KeyTimes, UnixMillis, whole_millis};
 use crate::ports::{
@@ -27,14 +28,7 @@ const ADD_PEPPER: &str = concat!(
 /// What lives of a pepper. That a user is disabled does not count, because that can be undone.
 macro_rules! of_pepper {
     ($what:literal) => {
-        concat!(
-            "SELECT ",
-            $what,
-            " FROM sessions WHERE pepper_id = $1 AND revoked_at IS NULL AND idle_expires_at > ",
-            now!(),
-            " AND absolute_expires_at > ",
-            now!()
-        )
+        concat!("SELECT ", $what, " FROM sessions WHERE pepper_id = $1 AND revoked_at IS NULL AND ", unexpired!())
     };
 }
 

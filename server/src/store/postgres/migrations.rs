@@ -7,13 +7,13 @@
 
 use std::time::Duration;
 
-use sqlx::migrate::{Migrate as _, MigrateError, Migration, MigrationType, Migrator};
+use sqlx::Connection as _;
+use sqlx::migrate::{Migrate as _, MigrateError, Migrator};
 use sqlx::postgres::PgConnection;
-use sqlx::{Connection as _, SqlSafeStr as _};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::connection::{ANSWER_TIMEOUT, timed};
-use crate::store::is_lock_timeout;
+use super::errors::is_lock_timeout;
 
 /// A migration may take its time. That a table is there already is no news.
 const SET_UP: &str = "SELECT set_config('statement_timeout', '0', false),
@@ -64,16 +64,13 @@ async fn try_for_a_while(connection: &mut PgConnection) -> Result<(), MigrateErr
 }
 
 fn migrator() -> Migrator {
-    let migration = |version, description: &'static str, sql: &'static str| {
-        Migration::new(version, description.into(), MigrationType::Simple, sql.into_sql_str(), false)
-    };
-    let mut migrator = Migrator::with_migrations(vec![
-        migration(1, "users and sessions", include_str!("../../../migrations/postgres/0001_users_and_sessions.sql")),
-        migration(2, "key schedule", include_str!("../../../migrations/postgres/0002_key_schedule.sql")),
-        migration(3, "login attempts", include_str!("../../../migrations/postgres/0003_login_attempts.sql")),
-        migration(4, "peppers", include_str!("../../../migrations/postgres/0004_peppers.sql")),
-        migration(5, "no index by end", include_str!("../../../migrations/postgres/0005_no_index_by_end.sql")),
-        migration(6, "sessions by pepper", include_str!("../../../migrations/postgres/0006_sessions_by_pepper.sql")),
+    let mut migrator = crate::store::migrator([
+        ("users and sessions", include_str!("../../../migrations/postgres/0001_users_and_sessions.sql")),
+        ("key schedule", include_str!("../../../migrations/postgres/0002_key_schedule.sql")),
+        ("login attempts", include_str!("../../../migrations/postgres/0003_login_attempts.sql")),
+        ("peppers", include_str!("../../../migrations/postgres/0004_peppers.sql")),
+        ("no index by end", include_str!("../../../migrations/postgres/0005_no_index_by_end.sql")),
+        ("sessions by pepper", include_str!("../../../migrations/postgres/0006_sessions_by_pepper.sql")),
     ]);
     // It is taken above, with a bound of its own.
     migrator.set_locking(false);

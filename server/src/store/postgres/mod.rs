@@ -28,6 +28,7 @@ use sqlx::postgres::PgPool;
 use tokio::time::timeout;
 
 use self::connection::LastLoss;
+pub(super) use self::errors::{is_in_use, is_lock_timeout};
 use super::{DatabaseUrl, OpenError, PostgresUrl};
 use crate::ports::{Store, StoreError, Sweep, Swept};
 

@@ -12,14 +12,26 @@ use crate::ports::{
 };
 use crate::store::rows::{live_session, read_columns, session_row};
 
+/// Whether a session has not come to its end by itself.
+macro_rules! unexpired {
+    () => {
+        concat!(
+            "idle_expires_at > ",
+            $crate::store::postgres::now!(),
+            " AND absolute_expires_at > ",
+            $crate::store::postgres::now!()
+        )
+    };
+}
+
+pub(super) use unexpired;
+
 /// The same conditions as `SessionState::ended`, where the row is changed.
 macro_rules! live {
     () => {
         concat!(
-            "revoked_at IS NULL AND idle_expires_at > ",
-            now!(),
-            " AND absolute_expires_at > ",
-            now!(),
+            "revoked_at IS NULL AND ",
+            $crate::store::postgres::sessions::unexpired!(),
             " AND EXISTS (SELECT 1 FROM users WHERE users.id = sessions.user_id AND users.disabled_at IS NULL)"
         )
     };

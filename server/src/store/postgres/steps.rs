@@ -23,10 +23,8 @@ macro_rules! delete_sessions {
         concat!(
             "DELETE FROM sessions WHERE ",
             $which,
-            " RETURNING revoked_at IS NULL AND idle_expires_at > ",
-            $crate::store::postgres::now!(),
-            " AND absolute_expires_at > ",
-            $crate::store::postgres::now!(),
+            " RETURNING revoked_at IS NULL AND ",
+            $crate::store::postgres::sessions::unexpired!(),
             " AS lived"
         )
     };

@@ -11,6 +11,7 @@ use sqlx::postgres::PgRow;
 
 use super::connection::Statement;
 use super::errors::store_error;
+use super::sessions::unexpired;
 use super::steps::{LOOK, delete_sessions};
 use super::{PostgresStore, now};
 use crate::domain::{UnixMillis, UserId, Username};
@@ -61,10 +62,8 @@ macro_rules! revoke {
             now!(),
             ", revoked_reason = $2 WHERE ",
             $which,
-            " AND revoked_at IS NULL RETURNING idle_expires_at > ",
-            now!(),
-            " AND absolute_expires_at > ",
-            now!(),
+            " AND revoked_at IS NULL RETURNING ",
+            unexpired!(),
             " AS lived"
         )
     };

@@ -90,10 +90,8 @@ impl SessionDirectory for SqliteStore {
 
     async fn revoke_sessions(&self, selection: &SessionSelection) -> Result<u64, UnfinishedRevocation> {
         let mut revoked = 0;
-        match self.revoke_selected(selection, &mut revoked).await {
-            Ok(()) => Ok(revoked),
-            Err(source) => Err(UnfinishedRevocation { revoked, source }),
-        }
+        UnfinishedRevocation::after(self.revoke_selected(selection, &mut revoked).await, revoked)?;
+        Ok(revoked)
     }
 }
 

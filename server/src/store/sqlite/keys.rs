@@ -7,6 +7,7 @@ use sqlx::Sqlite;
 use sqlx::query::Query;
 use sqlx::sqlite::SqliteArguments;
 
+use super::sessions::unexpired;
 use super::{SqliteStore, forget, now, store_error};
 use crate::domain::{KeyId, KeyTimes, UnixMillis, whole_millis};
 use crate::ports::{
@@ -25,18 +26,11 @@ const ADD_PEPPER: &str = concat!(
 /// What lives of a pepper. That a user is disabled does not count, because that can be undone.
 macro_rules! of_pepper {
     ($what:literal) => {
-        concat!(
-            "SELECT ",
-            $what,
-            " FROM sessions WHERE pepper_id = ?1 AND revoked_at IS NULL AND idle_expires_at > ",
-            now!(),
-            " AND absolute_expires_at > ",
-            now!()
-        )
+        concat!("SELECT ", $what, " FROM sessions WHERE pepper_id = ?1 AND revoked_at IS NULL AND ", unexpired!())
     };
 }
 
-pub(super) const LIVE_OF_PEPPER: &str = of_pepper!("count(*), max(min(idle_expires_at, absolute_expires_at))");
+const LIVE_OF_PEPPER: &str = of_pepper!("count(*), max(min(idle_expires_at, absolute_expires_at))");
 
 const ANY_LIVE_OF_PEPPER: &str = concat!(of_pepper!("1"), " LIMIT 1");
 

@@ -22,9 +22,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
+use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions as _, Connection as _, SqlSafeStr as _};
+use sqlx::{ConnectOptions as _, Connection as _};
 use tokio::time::sleep;
 
 use self::writer::Writer;
@@ -190,16 +190,13 @@ fn database(path: &Path) -> DatabaseUrl {
 }
 
 fn migrator() -> Migrator {
-    let migration = |version, description: &'static str, sql: &'static str| {
-        Migration::new(version, description.into(), MigrationType::Simple, sql.into_sql_str(), false)
-    };
-    Migrator::with_migrations(vec![
-        migration(1, "users and sessions", include_str!("../../../migrations/sqlite/0001_users_and_sessions.sql")),
-        migration(2, "key schedule", include_str!("../../../migrations/sqlite/0002_key_schedule.sql")),
-        migration(3, "login attempts", include_str!("../../../migrations/sqlite/0003_login_attempts.sql")),
-        migration(4, "peppers", include_str!("../../../migrations/sqlite/0004_peppers.sql")),
-        migration(5, "no index by end", include_str!("../../../migrations/sqlite/0005_no_index_by_end.sql")),
-        migration(6, "sessions by pepper", include_str!("../../../migrations/sqlite/0006_sessions_by_pepper.sql")),
+    super::migrator([
+        ("users and sessions", include_str!("../../../migrations/sqlite/0001_users_and_sessions.sql")),
+        ("key schedule", include_str!("../../../migrations/sqlite/0002_key_schedule.sql")),
+        ("login attempts", include_str!("../../../migrations/sqlite/0003_login_attempts.sql")),
+        ("peppers", include_str!("../../../migrations/sqlite/0004_peppers.sql")),
+        ("no index by end", include_str!("../../../migrations/sqlite/0005_no_index_by_end.sql")),
+        ("sessions by pepper", include_str!("../../../migrations/sqlite/0006_sessions_by_pepper.sql")),
     ])
 }
 
@@ -207,6 +204,11 @@ fn migrator() -> Migrator {
 fn primary_code(error: &sqlx::Error) -> Option<u32> {
     let code = error.as_database_error()?.code()?;
     code.parse::<u32>().ok().map(|code| code & 0xff)
+}
+
+/// Whether others are in the way: the file or a table of it is locked.
+pub(super) fn is_in_use(error: &sqlx::Error) -> bool {
+    matches!(primary_code(error), Some(5 | 6))
 }
 
 /// Tells a database that is away or busy from one that answers nonsense.

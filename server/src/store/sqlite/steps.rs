@@ -18,6 +18,21 @@ pub(super) const STEP: i64 = 500;
 /// The shortest pause: longer than a change of the server takes.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(5);
 
+/// Deletes sessions, and tells of each whether it lived. A disabled user's counts, because that can be undone.
+macro_rules! delete_sessions {
+    ($which:literal) => {
+        concat!(
+            "DELETE FROM sessions",
+            $which,
+            " RETURNING revoked_at IS NULL AND ",
+            $crate::store::sqlite::sessions::unexpired!(),
+            " AS lived"
+        )
+    };
+}
+
+pub(super) use delete_sessions;
+
 impl SqliteStore {
     /// Walks through sessions by their ids, and adds those that lived until their step to `ended`.
     ///

@@ -9,7 +9,8 @@ use sqlx::Sqlite;
 use sqlx::query::QueryScalar;
 use sqlx::sqlite::SqliteArguments;
 
-use super::steps::STEP;
+use super::sessions::unexpired;
+use super::steps::{STEP, delete_sessions};
 use super::writer::Change;
 use super::{SqliteStore, now, store_error};
 use crate::domain::{UnixMillis, UserId, Username};
@@ -56,25 +57,8 @@ macro_rules! revoke {
             now!(),
             ", revoked_reason = ?1 WHERE ",
             $which,
-            " AND revoked_at IS NULL RETURNING idle_expires_at > ",
-            now!(),
-            " AND absolute_expires_at > ",
-            now!(),
-            " AS lived"
-        )
-    };
-}
-
-/// The same of sessions that are deleted.
-macro_rules! delete {
-    ($which:literal) => {
-        concat!(
-            "DELETE FROM sessions INDEXED BY sessions_by_user WHERE ",
-            $which,
-            " RETURNING revoked_at IS NULL AND idle_expires_at > ",
-            now!(),
-            " AND absolute_expires_at > ",
-            now!(),
+            " AND revoked_at IS NULL RETURNING ",
+            unexpired!(),
             " AS lived"
         )
     };
@@ -152,7 +136,10 @@ impl SqliteStore {
     async fn remove(&self, name: &Username, sessions: &mut u64) -> Result<Option<UserId>, StoreError> {
         let Some(user) = self.user_id(name).await? else { return Ok(None) };
         let delete = |after: Vec<u8>, last: Vec<u8>| {
-            sqlx::query(delete!("user_id = ?1 AND id > ?2 AND id <= ?3")).bind(user.0).bind(after).bind(last)
+            sqlx::query(delete_sessions!(" INDEXED BY sessions_by_user WHERE user_id = ?1 AND id > ?2 AND id <= ?3"))
+                .bind(user.0)
+                .bind(after)
+                .bind(last)
         };
         self.in_steps(|after| step_end(after, user), delete, sessions).await?;
         let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(store_error)?;
@@ -160,7 +147,7 @@ impl SqliteStore {
         let removed = removed.fetch_optional(&mut *transaction).await.map_err(store_error)?;
         let mut rest = 0;
         if let Some(id) = removed {
-            let delete = sqlx::query(delete!("user_id = ?1")).bind(id);
+            let delete = sqlx::query(delete_sessions!(" INDEXED BY sessions_by_user WHERE user_id = ?1")).bind(id);
             rest = living(&delete.fetch_all(&mut *transaction).await.map_err(store_error)?)?;
             sqlx::query(REMOVE).bind(id).execute(&mut *transaction).await.map_err(store_error)?;
         }
