@@ -7,9 +7,8 @@ use crate::domain::{InvalidUsername, Password, UserId, Username};
 use crate::password::{PasswordError, Passwords};
 use crate::ports::{Store, StoreError};
 
-const USERS: [(i64, &str, &str); 2] = [(1, NAMES[0], "123456"), (2, NAMES[1], "password2")];
-/// Their names.
-pub const NAMES: [&str; 2] = ["admin", "user2"];
+/// Their numbers, names and passwords.
+pub const USERS: [(i64, &str, &str); 2] = [(1, "admin", "123456"), (2, "user2", "password2")];
 
 /// Why there is no demonstration.
 #[derive(Debug, thiserror::Error)]
@@ -94,14 +93,12 @@ pub async fn add_users(store: &dyn Store, passwords: &Passwords) -> Result<(), D
 /// Refuses a database in which this user of the demonstration still has the password that everybody knows.
 pub async fn refuse_known_password(
     name: &'static str,
+    known: &str,
     store: &dyn Store,
     passwords: &Passwords,
 ) -> Result<(), DemoError> {
-    let known = USERS.iter().find(|user| user.1 == name).map(|user| Password::presented(user.2.to_owned()));
-    let (Some(known), Some(stored)) = (known, store.login(&Username::parse(name)?).await?) else {
-        return Ok(());
-    };
-    if passwords.verify(known, Some(stored.password_hash)).await? {
+    let Some(stored) = store.login(&Username::parse(name)?).await? else { return Ok(()) };
+    if passwords.verify(Password::presented(known.to_owned()), Some(stored.password_hash)).await? {
         return Err(DemoError::KnownPassword(name));
     }
     Ok(())

@@ -116,8 +116,8 @@ impl Application {
             demo::add_users(&*store, &passwords).await?;
         } else {
             let is_loopback = address.ip().to_canonical().is_loopback();
-            for name in demo::NAMES {
-                match demo::refuse_known_password(name, &*store, &passwords).await {
+            for (_, name, password) in demo::USERS {
+                match demo::refuse_known_password(name, password, &*store, &passwords).await {
                     // Whoever serves this machine alone may play on; behind a proxy, though, that is not what it does.
                     Err(error) if is_loopback => warn!("{error}: {}", error.hint().unwrap_or_default()),
                     other => other?,

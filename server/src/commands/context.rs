@@ -12,7 +12,7 @@ use zeroize::Zeroize as _;
 
 use super::CommandError;
 use crate::cli::DatabaseArgs;
-use crate::domain::{Password, UnixMillis};
+use crate::domain::Password;
 use crate::pepper::PepperSource;
 use crate::ports::Store;
 use crate::store::{self, DatabaseUrl, Missing};
@@ -72,12 +72,6 @@ pub(super) fn read_password() -> Result<Password, CommandError> {
         }
     }
     Ok(Password::chosen(text)?)
-}
-
-/// Returns a moment as people read it, to the second.
-pub(super) fn moment(at: UnixMillis) -> String {
-    let at = jiff::Timestamp::from_millisecond(at.0).unwrap_or_default();
-    format!("{at:.0}")
 }
 
 /// Writes to standard output; a reader that has gone away is no failure.

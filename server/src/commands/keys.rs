@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::CommandError;
-use super::context::{database_url, moment, open_database, pepper_source, print, tell};
+use super::context::{database_url, open_database, pepper_source, print, tell};
 use crate::cli::{DatabaseArgs, KeysRotateArgs};
 use crate::domain::KeyPhase;
 use crate::keys;
@@ -22,11 +22,11 @@ pub(super) async fn list(args: DatabaseArgs) -> Result<(), CommandError> {
     }
     let mut table = String::new();
     for (key, phase) in list.keys.iter().zip(keys::phases(&list)) {
-        let signs_from = moment(key.times.signs_from);
+        let signs_from = key.times.signs_from.to_the_second();
         let what = match phase {
             KeyPhase::Announced => format!("announced, signs from {signs_from}"),
             KeyPhase::Signing => format!("signing since {signs_from}"),
-            KeyPhase::Verifying { until } => format!("verifying until {}", moment(until)),
+            KeyPhase::Verifying { until } => format!("verifying until {}", until.to_the_second()),
             KeyPhase::Dead => "dead, about to be removed".to_owned(),
         };
         let _ = writeln!(table, "{}  {what}", key.key.id.0);
@@ -58,7 +58,7 @@ async fn announce(store: &dyn Store, peppers: &Peppers) -> Result<String, Comman
     let list = store.signing_keys().await?;
     let key = list.keys.iter().find(|key| key.key.id == id);
     // Gone already only if somebody has replaced all keys in this moment.
-    let from = key.map_or_else(|| "never".to_owned(), |key| moment(key.times.signs_from));
+    let from = key.map_or_else(|| "never".to_owned(), |key| key.times.signs_from.to_the_second());
     Ok(format!("Announced the signing key {}; it signs from {from}", id.0))
 }
 

@@ -9,6 +9,7 @@ use crate::keys;
 use crate::pepper::{self, Listed, PepperError, PepperSource, Role};
 use crate::ports::{Forgotten, PepperId, Store};
 use crate::store::Missing;
+use crate::text::counted;
 
 /// Lists the peppers, a line each: number, what it does, what needs it.
 pub(super) async fn list(args: DatabaseArgs) -> Result<(), CommandError> {
@@ -61,13 +62,8 @@ pub(super) async fn forget(args: PepperForgetArgs) -> Result<(), CommandError> {
     let forgotten = forget_lost(&*store, &source, PepperId(args.id), args.yes).await;
     store.close().await;
     let Forgotten { sessions, keys } = forgotten?;
-    let plural = |count: u64| if count == 1 { "" } else { "s" };
-    tell(&format!(
-        "Forgot the pepper {}: {sessions} session{} ended, {keys} signing key{} removed",
-        args.id,
-        plural(sessions),
-        plural(keys)
-    ));
+    let (sessions, keys) = (counted(sessions, "session"), counted(keys, "signing key"));
+    tell(&format!("Forgot the pepper {}: {sessions} ended, {keys} removed", args.id));
     Ok(())
 }
 

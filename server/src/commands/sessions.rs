@@ -3,11 +3,12 @@
 use tracing::warn;
 
 use super::CommandError;
-use super::context::{moment, open_database, print, tell};
+use super::context::{open_database, print, tell};
 use crate::cli::SessionsRevokeArgs;
 use crate::domain::{UnixMillis, Username};
 use crate::ports::{SessionSelection, Store};
 use crate::store::Missing;
+use crate::text::counted;
 
 /// Revokes the live sessions that all given conditions hold for, and prints how many those were. The conditions are said
 /// before: some may come from the environment, where they were set for another command.
@@ -21,8 +22,7 @@ pub(super) async fn revoke(args: SessionsRevokeArgs) -> Result<(), CommandError>
     let store = open_database(&args.database, Missing::Refuse).await?;
     let revoked = revoke_selected(&*store, &selection).await;
     store.close().await;
-    let count = revoked?;
-    print(&format!("{count} {} revoked\n", if count == 1 { "session" } else { "sessions" }))
+    print(&format!("{} revoked\n", counted(revoked?, "session")))
 }
 
 async fn revoke_selected(store: &dyn Store, selection: &SessionSelection) -> Result<u64, CommandError> {
@@ -38,7 +38,7 @@ async fn revoke_selected(store: &dyn Store, selection: &SessionSelection) -> Res
             count,
             user_id = user_id.map(tracing::field::display),
             session = selection.id.map(tracing::field::display),
-            opened_before = selection.opened_before.map(moment),
+            opened_before = selection.opened_before.map(UnixMillis::to_the_second),
             "sessions revoked by the operator"
         );
     }
@@ -49,6 +49,6 @@ async fn revoke_selected(store: &dyn Store, selection: &SessionSelection) -> Res
 fn conditions(selection: &SessionSelection) -> String {
     let user = selection.user.as_ref().map(|name| format!("of the user `{name}`"));
     let id = selection.id.map(|id| format!("called {id}"));
-    let before = selection.opened_before.map(|before| format!("opened before {}", moment(before)));
+    let before = selection.opened_before.map(|before| format!("opened before {}", before.to_the_second()));
     [user, id, before].into_iter().flatten().collect::<Vec<_>>().join(" and ")
 }

@@ -37,10 +37,10 @@ pub(super) async fn list(args: DatabaseArgs) -> Result<(), CommandError> {
     let widest = users.iter().map(|user| user.name.chars().count()).max().unwrap_or(0);
     let mut table = String::new();
     for user in users {
-        let since = jiff::Timestamp::from_millisecond(user.created_at.0).unwrap_or_default();
+        let since = user.created_at.to_the_second();
         let disabled = if user.enabled { "" } else { "  disabled" };
         let (id, name) = (user.id.0, user.name);
-        let _ = writeln!(table, "{id:>4}  {name:<widest$}  {since:.0}{disabled}");
+        let _ = writeln!(table, "{id:>4}  {name:<widest$}  {since}{disabled}");
     }
     print(&table)
 }

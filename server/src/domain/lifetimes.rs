@@ -26,6 +26,11 @@ impl UnixMillis {
         self.0.div_euclid(1000)
     }
 
+    /// Returns the moment as people read it, to the second: [RFC 3339](https://www.rfc-editor.org/rfc/rfc3339).
+    pub fn to_the_second(self) -> String {
+        format!("{:.0}", jiff::Timestamp::from_millisecond(self.0).unwrap_or_default())
+    }
+
     /// Returns the first whole second that is not before this moment.
     pub fn ceil_seconds(self) -> i64 {
         self.0.saturating_add(999).div_euclid(1000)

@@ -5,6 +5,7 @@ use std::fmt;
 use super::PepperError;
 use crate::domain::{KeyPhase, KeyTimes};
 use crate::ports::{KeyList, KeyStore, KnownPepper, LiveSessions, PepperId, StoreError};
+use crate::text::counted;
 
 /// What cannot go on without a pepper.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,14 +42,11 @@ fn living_keys(id: PepperId, keys: &KeyList) -> usize {
 
 impl fmt::Display for Needs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let plural = |count: u64| if count == 1 { "" } else { "s" };
-        let (sessions, keys) = (self.sessions.count, self.keys as u64);
-        write!(f, "{sessions} session{}", plural(sessions))?;
+        write!(f, "{}", counted(self.sessions.count, "session"))?;
         if let Some(until) = self.sessions.until {
-            let until = jiff::Timestamp::from_millisecond(until.0).unwrap_or_default();
-            write!(f, " (the last until {until:.0} unless refreshed)")?;
+            write!(f, " (the last until {} unless refreshed)", until.to_the_second())?;
         }
-        write!(f, " and {keys} signing key{}", plural(keys))
+        write!(f, " and {}", counted(self.keys as u64, "signing key"))
     }
 }
 

@@ -74,8 +74,7 @@ pub async fn lost(source: &PepperSource, store: &dyn KeyStore, id: PepperId) -> 
     if known.iter().all(|known| known.id != id) {
         return Err(PepperError::Unknown(id));
     }
-    let given = source.read()?.unwrap_or_default().into_iter().map(Pepper);
-    let all: Vec<_> = given.filter_map(|pepper| Some((find(&pepper, &known)?, pepper))).collect();
+    let all: Vec<_> = given(source)?.into_iter().filter_map(|pepper| Some((find(&pepper, &known)?, pepper))).collect();
     if all.iter().any(|(known, _)| known.id == id) {
         return Err(PepperError::NotLost(id));
     }
@@ -88,9 +87,8 @@ pub async fn lost(source: &PepperSource, store: &dyn KeyStore, id: PepperId) -> 
 /// Returns the number and the role of each pepper, in the order of [`list`].
 async fn roles(source: &PepperSource, store: &dyn KeyStore) -> Result<Vec<(Option<PepperId>, Role)>, PepperError> {
     let known = store.known_peppers().await?;
-    let given: Vec<Pepper> = source.read()?.unwrap_or_default().into_iter().map(Pepper).collect();
     let mut roles = Vec::new();
-    for (at, pepper) in given.iter().enumerate() {
+    for (at, pepper) in given(source)?.iter().enumerate() {
         let id = find(pepper, &known).map(|known| known.id);
         roles.push((id, if at == 0 { Role::Newest } else { Role::Older }));
     }
@@ -98,4 +96,9 @@ async fn roles(source: &PepperSource, store: &dyn KeyStore) -> Result<Vec<(Optio
     let absent: Vec<_> = absent.map(|known| (Some(known.id), Role::Absent)).collect();
     roles.extend(absent);
     Ok(roles)
+}
+
+/// Returns the peppers that are given, the newest first; makes none.
+fn given(source: &PepperSource) -> Result<Vec<Pepper>, PepperError> {
+    Ok(source.read()?.unwrap_or_default().into_iter().map(Pepper).collect())
 }
