@@ -6,17 +6,15 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use authcli_server::auth::{Auth, RefreshError};
+use authcli_server::auth::RefreshError;
 use authcli_server::domain::AttemptKey;
-use authcli_server::keys::KeyRing;
-use authcli_server::password::{PasswordCost, Passwords, Room};
-use authcli_server::pepper::{Absent, Peppers};
+use authcli_server::password::{PasswordCost, Room};
 use futures_util::future::join_all;
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 
 use crate::ends::PROMISE;
-use crate::helpers::{Backend, CHEAP, TestApp, by, on_both_stores, spawn_app, spawn_app_on, spawn_app_with};
+use crate::helpers::{Backend, TestApp, by, on_both_stores, spawn_app, spawn_app_on, spawn_app_with};
 use crate::program::{Place, Program};
 use crate::warnings;
 
@@ -119,7 +117,7 @@ async fn r12_a_hundred_thousand_replays_of_a_stale_token_write_nothing(backend: 
     app.refresh(&stale, Some(OWNERS_KEY)).await;
     assert_eq!(warnings::about(session), [""; 0]);
     assert_eq!(app.refresh_status(&stale, Some(THIEFS_KEY)).await, 403);
-    let auth = auth(&app).await;
+    let auth = app.auth().await;
     // What the login left is forgotten now, and not by the server's own sweep in between.
     app.store().await.sweep_attempts(1000).await.unwrap();
     let before = footprint(&app, backend).await;
@@ -142,15 +140,6 @@ async fn r12_a_hundred_thousand_replays_of_a_stale_token_write_nothing(backend: 
     assert!(warned.len() == 1 && warned[0].contains("refresh token reuse: session revoked"), "{warned:?}");
     // The server beside it sweeps once a minute, which may write a page; each replay would write one.
     assert!(after.length - before.length < 1024 * 1024, "{} bytes", after.length - before.length);
-}
-
-/// Returns the server's own parts, on the same database.
-pub(crate) async fn auth(app: &TestApp) -> Arc<Auth> {
-    let store = app.store().await;
-    let peppers = Arc::new(Peppers::load(&app.config.pepper, &*store, Absent::Check).await.unwrap());
-    let keys = KeyRing::load(store.clone(), Arc::clone(&peppers), app.config.lifetimes.access).await.unwrap();
-    let passwords = Passwords::new(CHEAP).unwrap();
-    Arc::new(Auth::new(store.clone(), store.clone(), store, peppers, keys, passwords, app.config.lifetimes))
 }
 
 /// What a write would change.

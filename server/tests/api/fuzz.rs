@@ -18,7 +18,6 @@ use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
 use serde_json::{Map, Value, json};
 use tokio::runtime::Runtime;
 
-use crate::checklist::auth;
 use crate::helpers::{TestApp, Tokens, spawn_app};
 
 /// What a client may be told; a fault of the server's is not among it.
@@ -45,7 +44,7 @@ impl Routes {
             let app = spawn_app().await;
             let tokens = app.login().await;
             let service = App::new()
-                .app_data(Data::from(auth(&app).await))
+                .app_data(Data::from(app.auth().await))
                 .app_data(Data::new(AllowedOrigins::Any))
                 .app_data(Data::new(TrustedProxies::default()))
                 .configure(routes::configure)

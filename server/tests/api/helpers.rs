@@ -7,10 +7,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use authcli_server::auth::Auth;
 use authcli_server::config::Config;
 use authcli_server::domain::Lifetimes;
-use authcli_server::password::{PasswordCost, Room};
-use authcli_server::pepper::PepperSource;
+use authcli_server::keys::KeyRing;
+use authcli_server::password::{PasswordCost, Passwords, Room};
+use authcli_server::pepper::{Absent, PepperSource, Peppers};
 use authcli_server::ports::Store;
 use authcli_server::routes::{AllowedOrigins, TrustedProxies};
 use authcli_server::startup::Application;
@@ -215,6 +217,16 @@ impl TestApp {
     /// Opens the database beside the server.
     pub(crate) async fn store(&self) -> Arc<dyn Store> {
         authcli_server::store::open(&self.config.database, Missing::Refuse).await.unwrap()
+    }
+
+    /// The server's own parts, on the same database and for clients at any address.
+    pub(crate) async fn auth(&self) -> Arc<Auth> {
+        let store = self.store().await;
+        let peppers = Arc::new(Peppers::load(&self.config.pepper, &*store, Absent::Check).await.unwrap());
+        let keys = KeyRing::load(store.clone(), Arc::clone(&peppers), self.config.lifetimes.access).await.unwrap();
+        // Room enough for all tests, and no turn that takes long for want of one.
+        let passwords = Passwords::with_room(CHEAP, Room { at_once: 8, waiting: 64 }).unwrap();
+        Arc::new(Auth::new(store.clone(), store.clone(), store, peppers, keys, passwords, self.config.lifetimes))
     }
 }
 

@@ -5,15 +5,12 @@ use std::sync::Arc;
 
 use authcli_server::auth::{Auth, LoginError};
 use authcli_server::domain::Password;
-use authcli_server::keys::KeyRing;
-use authcli_server::password::{Passwords, Room};
-use authcli_server::pepper::{Absent, Peppers};
 use authcli_server::routes::TrustedProxies;
 use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::json;
 
-use crate::helpers::{Backend, CHEAP, TestApp, on_both_stores, spawn_app_on};
+use crate::helpers::{Backend, TestApp, on_both_stores, spawn_app_on};
 
 on_both_stores!(
     e7_guesses_are_refused_unheard_after_ten_and_one_more_is_heard_after_a_while,
@@ -38,16 +35,6 @@ async fn login(app: &TestApp, name: &str, password: &str) -> (u16, Option<u64>, 
 async fn status_through_a_proxy(app: &TestApp, client: &str, name: &str, password: &str) -> u16 {
     let login = app.request(Method::POST, "/login").json(&json!({ "username": name, "password": password }));
     login.header("X-Forwarded-For", client).send().await.unwrap().status().as_u16()
-}
-
-/// The server's own part that logs in, for clients at any address.
-async fn auth_of(app: &TestApp) -> Arc<Auth> {
-    let store = app.store().await;
-    let peppers = Arc::new(Peppers::load(&app.config.pepper, &*store, Absent::Check).await.unwrap());
-    let keys = KeyRing::load(store.clone(), Arc::clone(&peppers), app.config.lifetimes.access).await.unwrap();
-    // Room enough for all of these tests, and no turn that takes long for want of one.
-    let passwords = Passwords::with_room(CHEAP, Room { at_once: 8, waiting: 64 }).unwrap();
-    Arc::new(Auth::new(store.clone(), store.clone(), store, peppers, keys, passwords, app.config.lifetimes))
 }
 
 /// Tries once from an address: 200, 401 or 429.
@@ -145,7 +132,7 @@ async fn logins_that_are_right_are_never_refused(backend: Backend) {
         app.login().await;
     }
     // From a strange address as well, and many at once.
-    let auth = auth_of(&app).await;
+    let auth = app.auth().await;
     let logins = (0..64).map(|_| status_from(&auth, "203.0.113.7", "user2", "password2"));
     assert_eq!(join_all(logins).await, [200; 64]);
     // All of them were given back.
@@ -169,7 +156,7 @@ async fn a_login_that_nobody_could_decide_is_no_failure(backend: Backend) {
 
 async fn logins_that_are_right_wait_for_each_other_where_there_is_room_for_one_alone(backend: Backend) {
     let app = spawn_app_on(backend, |_| {}).await;
-    let auth = auth_of(&app).await;
+    let auth = app.auth().await;
     for _ in 0..9 {
         assert_eq!(status_from(&auth, "203.0.113.7", "user2", "guess").await, 401);
     }
@@ -187,7 +174,7 @@ async fn logins_that_are_right_wait_for_each_other_where_there_is_room_for_one_a
 
 async fn a_network_that_sprays_is_refused_and_the_owner_in_it_is_not(backend: Backend) {
     let app = spawn_app_on(backend, |_| {}).await;
-    let auth = auth_of(&app).await;
+    let auth = app.auth().await;
     assert_eq!(status_from(&auth, "203.0.113.7", "admin", "123456").await, 200);
     for at in 0..100 {
         let neighbour = format!("203.0.113.{at}");
@@ -203,7 +190,7 @@ async fn a_network_that_sprays_is_refused_and_the_owner_in_it_is_not(backend: Ba
 
 async fn e7_strangers_do_not_lock_out_the_owner(backend: Backend) {
     let app = spawn_app_on(backend, |_| {}).await;
-    let auth = auth_of(&app).await;
+    let auth = app.auth().await;
     assert_eq!(status_from(&auth, "2001:db8:1:2::3", "admin", "123456").await, 200);
     for at in 0..30 {
         let heard = status_from(&auth, &format!("198.51.{at}.1"), "admin", "guess").await;
