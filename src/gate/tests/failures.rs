@@ -109,6 +109,7 @@ async fn a_renewal_that_takes_too_long_is_given_up_and_the_session_stands() {
 async fn a_clear_refusal_ends_the_session_for_everyone_without_another_call() {
     let mut world = World::new();
     let (first, second) = (world.process(), world.process());
+    let before = world.stored().unwrap();
     until_stale().await;
     let waiter = wanting(&first).await;
     world.call().await.refuse();
@@ -120,6 +121,8 @@ async fn a_clear_refusal_ends_the_session_for_everyone_without_another_call() {
         assert!(matches!(&*error, TokenError::SessionEnded { reason, .. } if reason == "Invalid refresh token"));
     }
     world.expect_no_call().await;
+    let revoked = world.revoked();
+    assert!(revoked.len() == 1 && revoked[0].is_same_save(&before), "once, in case somebody else goes on with it");
 }
 
 #[tokio::test(start_paused = true)]

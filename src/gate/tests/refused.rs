@@ -13,21 +13,6 @@ fn is_ended(error: &TokenError) -> bool {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_session_that_was_refused_is_revoked_once_and_then_forgotten() {
-    let mut world = World::new();
-    let (first, second) = (world.process(), world.process());
-    let refused = world.stored().unwrap();
-    until_stale().await;
-    let waiter = wanting(&first).await;
-    world.call().await.refuse();
-    assert!(is_ended(&waiter.await.unwrap().unwrap_err()));
-    assert!(is_ended(&second.current().await.unwrap_err()));
-    let revoked = world.revoked();
-    assert_eq!(revoked.len(), 1);
-    assert!(revoked[0].is_same_save(&refused));
-}
-
-#[tokio::test(start_paused = true)]
 async fn it_is_revoked_on_the_way_out_too() {
     let mut world = World::new();
     let gate = world.process();
